@@ -1,0 +1,353 @@
+"""What holds for both codecs."""
+
+import inspect
+import struct
+import sys
+from collections import Counter, OrderedDict, defaultdict, namedtuple
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from decimal import Decimal
+from enum import Enum, IntEnum
+from fractions import Fraction
+from io import BytesIO
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framework.codecs import Codec
+from framework.codecs._tagged import MAX_NESTING, TAGS, Tag
+from framework.codecs.json import JsonCodec
+from framework.codecs.msgpack import MsgpackCodec
+from framework.errors import CodecError
+from tests.codecs.values import keys, same, values
+
+JSON, MSGPACK = JsonCodec(), MsgpackCodec()
+
+both = pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
+
+
+@both
+@given(value=values())
+def test_every_supported_value_comes_back_the_same(codec: Codec, value: Any) -> None:
+    assert same(codec.decode(codec.encode(value)), value)
+
+
+@given(changes=st.dictionaries(keys(), values(), max_size=5), gone=st.lists(keys(), max_size=5))
+def test_changes_pass_from_codec_to_codec(changes: dict[Any, Any], gone: list[Any]) -> None:
+    written = [changes, gone]
+    assert same(MSGPACK.decode(MSGPACK.encode(JSON.decode(JSON.encode(written)))), written)
+
+
+NAN = float("nan")
+
+CORNERS = [
+    {1: "int", "1": "str", b"1": "bytes", (1,): "tuple", frozenset({1}): "frozenset", None: "none"},
+    [True, 1, 1.0, -0.0, 0.0],
+    [NAN, float("inf"), float("-inf"), sys.float_info.min, sys.float_info.max, 5e-324],
+    {NAN: 1, (float("nan"),): 2, (-float("nan"),): 3},
+    [2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1],
+    [10**5000, -(10**5000), {10**5000: 1, -(10**5000): 2}],
+    ["\ud800", "\udc00", "\ud800\udc00", "\U00010000", "a\ud800\u00e9", {"\ud800": "\udfff"}],
+    ["", b"", (), [], {}, set(), frozenset()],
+    {(): frozenset(), ((), (frozenset({()}),)): [((),)]},
+    {(1, (frozenset({(2, "x"), b"y"}), None)): {(3,): {(4,): (5,)}}},
+    [
+        Decimal(text)
+        for text in ("NaN", "-NaN12", "sNaN", "-sNaN7", "Infinity", "-Infinity", "-0", "0E+3", "1.10", "1E-9")
+    ],
+    [Decimal("1E+999999999999999999"), Decimal("1" * 5000)],
+    [date.min, date.max, datetime.min, datetime.max, timedelta.min, timedelta.max, timedelta.resolution],
+    [date(2024, 1, 1), datetime(2024, 1, 1)],
+    [datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=timezone(timedelta(0)))],
+    [datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=-3, seconds=7, microseconds=1)))],
+    [datetime(2024, 1, 1, tzinfo=timezone.min), datetime(2024, 1, 1, tzinfo=timezone.max)],
+    [datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=1), name)) for name in ("MEZ", "", "\ud800", "UTC+02:00")],
+    [datetime(2024, 10, 27, 2, 30, fold=fold, tzinfo=ZoneInfo("Europe/Berlin")) for fold in (0, 1)],
+    [datetime(2024, 10, 27, 2, 30, fold=1), datetime(2024, 10, 27, 2, 30, fold=1, tzinfo=UTC)],
+    [datetime.min.replace(tzinfo=ZoneInfo("UTC")), datetime.max.replace(tzinfo=ZoneInfo("America/New_York"))],
+    [UUID(int=0), UUID(int=2**128 - 1)],
+    [{"$tuple": [1]}, {"$unknown": 1}, {"$": 1}, {"$a": 1, "$b": 2}, {"$dict": {"$dict": []}}],
+]
+
+
+@both
+@pytest.mark.parametrize("value", CORNERS)
+def test_corners_come_back_the_same(codec: Codec, value: Any) -> None:
+    assert same(codec.decode(codec.encode(value)), value)
+
+
+@both
+def test_dicts_keep_their_order(codec: Codec) -> None:
+    value = {"b": 1, "a": {3: 1, 2: 2, 1: 3}}
+    decoded = codec.decode(codec.encode(value))
+    assert list(decoded) == ["b", "a"]
+    assert list(decoded["a"]) == [3, 2, 1]
+
+
+def test_every_supported_type_has_at_most_one_tag() -> None:
+    assert len({tag.kind for tag in TAGS}) == len({tag.name for tag in TAGS}) == len(TAGS)
+
+
+class Text(str):
+    """A str that is none."""
+
+
+class Number(IntEnum):
+    ONE = 1
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Zone(tzinfo):
+    """A time zone of one's own."""
+
+    def utcoffset(self, moment: datetime | None, /) -> timedelta:
+        return timedelta(0)
+
+    dst = utcoffset
+
+    def tzname(self, moment: datetime | None, /) -> str:
+        return "UTC"
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+Point = namedtuple("Point", "x y")
+
+
+class Moment(datetime):
+    """A datetime that is none."""
+
+
+def zone_from_file(key: str | None) -> ZoneInfo:
+    header = b"TZif" + bytes(16) + struct.pack(">6l", 0, 0, 0, 0, 1, 4)
+    return ZoneInfo.from_file(BytesIO(header + struct.pack(">lBB", 0, 0, 0) + b"UTC\0"), key)
+
+
+REFUSED: list[tuple[Any, str]] = [
+    (Counter(a=1), "collections.Counter"),
+    (defaultdict(int), "collections.defaultdict"),
+    (OrderedDict(), "collections.OrderedDict"),
+    (Point(1, 2), "Point"),
+    (Text("x"), "Text"),
+    (Number.ONE, "Number"),
+    (Colour.RED, "Colour"),
+    (Moment(2024, 1, 1), "Moment"),
+    (object(), "object"),
+    (Unprintable(), "Unprintable"),
+    (len, "builtin_function_or_method"),
+    (int, "type"),
+    (1j, "complex"),
+    (range(3), "range"),
+    (bytearray(b"x"), "bytearray"),
+    (memoryview(b"x"), "memoryview"),
+    (time(1), "datetime.time"),
+    (UTC, "datetime.timezone"),
+    (Fraction(1, 2), "fractions.Fraction"),
+    (SimpleNamespace(), "types.SimpleNamespace"),
+    (Ellipsis, "ellipsis"),
+    (iter([]), "list_iterator"),
+    ({}.keys(), "dict_keys"),
+    (msgpack.ExtType(1, b""), "ExtType"),
+    (msgpack.Timestamp(1), "Timestamp"),
+    (datetime(2024, 1, 1, tzinfo=Zone()), "Zone"),
+]
+
+
+@both
+@pytest.mark.parametrize(("value", "kind"), REFUSED, ids=[kind for _, kind in REFUSED])
+def test_the_rest_is_refused_with_its_type_and_place(codec: Codec, value: Any, kind: str) -> None:
+    with pytest.raises(CodecError, match=rf"^codec {codec.name} cannot hold a .*of type .*{kind}: "):
+        codec.encode(value)
+    with pytest.raises(CodecError, match=rf"{kind} at \[0\]\['abc'\]\[2\]: "):
+        codec.encode([{"x": 1, "abc": (1, 2, value)}, []])
+
+
+@both
+@pytest.mark.parametrize("key", [None, "Europe/Berlin", "of/its/own"])
+def test_a_zone_that_its_key_does_not_give_is_refused(codec: Codec, key: str | None) -> None:
+    with pytest.raises(CodecError, match=r"a datetime whose tzinfo is of type zoneinfo\.ZoneInfo at \[0\]: only "):
+        codec.encode([datetime(2024, 1, 1, tzinfo=zone_from_file(key))])
+
+
+@both
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ([{(1, Colour.RED): 1}], "[0]<key (1, <Colour.RED: 'red'>)>[1]"),
+        ({"a": {Colour.RED}}, "['a']<element <Colour.RED: 'red'>>"),
+        ({"a": frozenset({(Colour.RED,)})}, "['a']<element (<Colour.RED: 'red'>,)>[0]"),
+        ({10**5000: Colour.RED}, "[<int>]"),
+        ({"k" * 1000: Colour.RED}, "['kkkkkkkkkkkk...kkkkkkkkkkkkk']"),
+    ],
+)
+def test_the_place_may_be_a_key_or_an_element(codec: Codec, value: Any, place: str) -> None:
+    with pytest.raises(CodecError) as refusal:
+        codec.encode(value)
+    assert f"Colour at {place}: convert it to one of Decimal, None, UUID, bool, bytes," in str(refusal.value)
+
+
+@both
+def test_a_subclass_is_told_what_it_would_come_back_as(codec: Codec) -> None:
+    with pytest.raises(CodecError, match=r"Counter at \['a'\]: it would come back as dict; convert it to that$"):
+        codec.encode({"a": Counter()})
+
+
+def nested(wrap: Callable[[Any], Any], levels: int) -> Any:
+    value: Any = ()
+    for _ in range(levels - 1):
+        value = wrap(value)
+    return value
+
+
+WRAPS: dict[str, Callable[[Any], Any]] = {
+    "list": lambda inner: [inner],
+    "tuple": lambda inner: (inner,),
+    "frozenset": lambda inner: frozenset({inner}),
+    "dict": lambda inner: {"a": inner},
+    "looks like a tag": lambda inner: {"$tuple": inner},
+    "int key": lambda inner: {1: inner},
+}
+
+
+@both
+@pytest.mark.parametrize("wrap", WRAPS)
+def test_what_is_nested_to_the_limit_comes_back(codec: Codec, wrap: str) -> None:
+    value = nested(WRAPS[wrap], MAX_NESTING)
+    assert same(codec.decode(codec.encode(value)), value)
+
+
+@both
+def test_keys_nest_to_the_limit(codec: Codec) -> None:
+    value = {nested(WRAPS["tuple"], MAX_NESTING - 1): nested(WRAPS["int key"], MAX_NESTING - 1)}
+    assert same(codec.decode(codec.encode(value)), value)
+
+
+@both
+@pytest.mark.parametrize("wrap", WRAPS)
+def test_deeper_nesting_is_refused(codec: Codec, wrap: str) -> None:
+    with pytest.raises(CodecError, match=f"nested deeper than {MAX_NESTING} levels"):
+        codec.encode(nested(WRAPS[wrap], MAX_NESTING + 1))
+
+
+@both
+def test_a_value_that_holds_itself_is_refused(codec: Codec) -> None:
+    parent: dict[str, Any] = {}
+    parent["children"] = [{"parent": parent}, {"parent": parent}]
+    with pytest.raises(CodecError, match=r"at \['children'\]\[0\]\['parent'\].*…: .* or holds itself"):
+        codec.encode(parent)
+
+
+def at_depth(frames: int, call: Callable[[], Any]) -> Any:
+    return call() if frames == 0 else at_depth(frames - 1, call)
+
+
+@both
+@pytest.mark.parametrize("wrap", ["tuple", "int key"])
+def test_an_exhausted_call_stack_is_an_error_of_the_codec(codec: Codec, wrap: str) -> None:
+    value = nested(WRAPS[wrap], MAX_NESTING)
+    data = codec.encode(value)
+    used = len(inspect.stack(0))
+    refused = 0
+    for left in range(60, 600, 20):
+        frames = sys.getrecursionlimit() - used - left
+        with suppress(CodecError):
+            assert same(at_depth(frames, lambda: codec.decode(data)), value)
+        try:
+            assert at_depth(frames, lambda: codec.encode(value)) == data
+        except CodecError:
+            refused += 1
+    assert refused
+
+
+@both
+def test_foreign_bytes_nested_without_end_are_refused(codec: Codec) -> None:
+    data = {"json": b"[" * 100_000, "msgpack": b"\x91" * 100_000}[codec.name]
+    with pytest.raises(CodecError):
+        codec.decode(data)
+
+
+def decode_or_refuse(codec: Codec, data: bytes) -> None:
+    with suppress(CodecError):
+        codec.decode(data)
+
+
+@both
+@given(data=st.binary())
+def test_any_bytes_are_read_or_refused(codec: Codec, data: bytes) -> None:
+    decode_or_refuse(codec, data)
+
+
+@both
+@given(value=values(), edits=st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=3))
+def test_damaged_bytes_are_read_or_refused(codec: Codec, value: Any, edits: list[tuple[int, int]]) -> None:
+    damaged = bytearray(codec.encode(value))
+    for at, byte in edits:
+        damaged[at % len(damaged)] = byte
+    decode_or_refuse(codec, bytes(damaged))
+
+
+@both
+@given(value=st.lists(values(), max_size=3), cut=st.integers(1))
+def test_truncated_bytes_are_refused(codec: Codec, value: Any, cut: int) -> None:
+    data = codec.encode(value)
+    with pytest.raises(CodecError):
+        codec.decode(data[: len(data) - 1 - cut % len(data)])
+
+
+@both
+@given(value=values(), tail=st.binary(min_size=1).filter(bytes.strip))
+def test_bytes_with_a_tail_are_refused(codec: Codec, value: Any, tail: bytes) -> None:
+    with pytest.raises(CodecError):
+        codec.decode(codec.encode([value]) + tail)
+
+
+@given(tag=st.sampled_from(TAGS), plain=values())
+def test_any_plain_value_beside_a_tag_is_read_or_refused(tag: Tag, plain: Any) -> None:
+    decode_or_refuse(JSON, b'{"$%s": %s}' % (tag.name.encode(), JSON.encode(plain)))
+    if tag.code is not None:
+        decode_or_refuse(MSGPACK, msgpack.packb(msgpack.ExtType(tag.code, MSGPACK.encode(plain))))
+
+
+def calls_of(call: Callable[[], Any]) -> int:
+    """How many Python functions run."""
+    events: list[str] = []
+    sys.setprofile(lambda frame, event, argument: events.append(event))
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return events.count("call")
+
+
+def flat_changes(key: Callable[[int], Any], items: list[Any]) -> list[Any]:
+    return [{key(i): items[i % len(items)] for i in range(1000)}, [key(i) for i in range(1000, 2000)]]
+
+
+BULK: dict[str, tuple[Codec, list[Any]]] = {
+    "json, str keys": (JSON, flat_changes(str, [1, "x", 0.5, None, True])),
+    "json, int keys": (JSON, flat_changes(int, [1, "x", 0.5, None, True])),
+    "msgpack, str keys": (MSGPACK, flat_changes(str, [1, "x", 0.5, None, True, b"x"])),
+    "msgpack, int keys": (MSGPACK, flat_changes(int, [1, "x", 0.5, None, True, b"x"])),
+    "msgpack, bytes keys": (MSGPACK, flat_changes(lambda i: b"%d" % i, [1, "x", 0.5, None, True, b"x"])),
+}
+
+
+@pytest.mark.parametrize("case", BULK)
+def test_flat_changes_are_written_and_read_in_bulk(case: str) -> None:
+    codec, changes = BULK[case]
+    data = codec.encode(changes)
+    assert calls_of(lambda: codec.encode(changes)) < 50
+    assert calls_of(lambda: codec.decode(data)) < 50
