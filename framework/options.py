@@ -1,0 +1,137 @@
+"""A processor's options: from what the user gave to the typed model, and the model told to the user."""
+
+import inspect
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import ValidationError
+
+from framework._closest import closest
+from framework.errors import UsageError
+from framework.plugins import ProcessorSpec
+from framework.processor import Options
+
+__all__ = ["OptionInfo", "describe_options", "parse_options"]
+
+
+@dataclass(frozen=True, slots=True)
+class OptionInfo:
+    """One option, as `plugins info` tells it."""
+
+    name: str
+    type: str
+    required: bool
+    default: Any
+    """None where the option is required."""
+    help: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.type}, {'required' if self.required else f'default {self.default!r}'})"
+
+
+def describe_options(options: type[Options]) -> list[OptionInfo]:
+    """The options that a model declares, in its order."""
+    return [
+        OptionInfo(
+            name,
+            _type_text(field.annotation),
+            field.is_required(),
+            None if field.is_required() else field.get_default(call_default_factory=True),
+            field.description or "",
+        )
+        for name, field in options.model_fields.items()
+    ]
+
+
+def parse_options(processors: Sequence[ProcessorSpec], given: Mapping[str, Any]) -> dict[str, Options]:
+    """The options of each processor, by its name.
+
+    `given` has values by `NAME`, for every processor that has such an option, or by `PROCESSOR.NAME`, for that one,
+    where they win; a table `{PROCESSOR: {NAME: VALUE}}` says the same. Values are typed, or texts of them: a list,
+    a table or null is written as JSON, e.g. `["a", "b"]`.
+
+    Raises `UsageError` for what is unknown, missing or invalid, naming the options that are allowed.
+    """
+    values: dict[str, dict[str, Any]] = {spec.name: {} for spec in processors}
+    flat = dict(_flat(given, {spec.name for spec in processors}))
+    for name, value in sorted(flat.items(), key=lambda item: _target(item[0], processors) is not None):
+        for spec, option in _takers(name, processors):
+            values[spec.name][option] = value
+    return {spec.name: _validated(spec, values[spec.name]) for spec in processors}
+
+
+def _flat(given: Mapping[str, Any], processors: set[str]) -> Iterator[tuple[str, Any]]:
+    """What is given, with a table for one processor written out as `PROCESSOR.NAME`."""
+    for name, value in given.items():
+        if name in processors and isinstance(value, Mapping):
+            yield from ((f"{name}.{option}", inner) for option, inner in value.items())
+        else:
+            yield name, value
+
+
+def _target(name: str, processors: Sequence[ProcessorSpec]) -> ProcessorSpec | None:
+    """The processor in `PROCESSOR.NAME`; None for a plain name. Options have no dots, processors may."""
+    return next((spec for spec in processors if spec.name == name.rpartition(".")[0]), None)
+
+
+def _takers(name: str, processors: Sequence[ProcessorSpec]) -> list[tuple[ProcessorSpec, str]]:
+    """The processors that `name` is for, each with its option."""
+    target = _target(name, processors)
+    option = name.rpartition(".")[2] if target else name
+    takers = [(spec, option) for spec in ([target] if target else processors) if option in _fields(spec)]
+    if not takers:
+        raise UsageError(_unknown(name, option, processors))
+    return takers
+
+
+def _fields(spec: ProcessorSpec) -> Collection[str]:
+    return spec.cls.Options.model_fields
+
+
+def _unknown(name: str, option: str, processors: Sequence[ProcessorSpec]) -> str:
+    known = {known for spec in processors for known in _fields(spec)}
+    return "\n".join([f"unknown option {name}{closest(option, known)}", *(_allowed(spec) for spec in processors)])
+
+
+def _allowed(spec: ProcessorSpec) -> str:
+    options = "; ".join(map(str, describe_options(spec.cls.Options)))
+    return f"options of {spec.name}: {options or 'none'}"
+
+
+def _validated(spec: ProcessorSpec, values: dict[str, Any]) -> Options:
+    model = spec.cls.Options
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        as_json = _read_as_json(values, {problem["loc"][0] for problem in error.errors() if problem["loc"]})
+        problems = error
+    if as_json:
+        try:
+            return model.model_validate(values | as_json)
+        except ValidationError as error:
+            problems = error
+    lines = [f"the options of {spec.name} cannot be used:"]
+    for problem in problems.errors():
+        name = ".".join(map(str, problem["loc"]))
+        lines.append(f"  {name}{': ' if name else ''}{problem['msg']}")  # not its input, which may be a secret
+    raise UsageError("\n".join([*lines, _allowed(spec)]))
+
+
+def _read_as_json(values: Mapping[str, Any], names: set[int | str]) -> dict[str, Any]:
+    """The refused texts that are JSON: lists, tables and null."""
+    read: dict[str, Any] = {}
+    for name, text in values.items():
+        if name in names and isinstance(text, str):
+            try:
+                read[name] = json.loads(text)
+            except ValueError:
+                continue  # the model's own complaint about the text stands
+    return read
+
+
+def _type_text(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return "|".join(map(str, get_args(annotation)))
+    return inspect.formatannotation(annotation)

@@ -1,0 +1,57 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from framework import Options, Output, Processor, Record, TopicPartition
+
+PARTITION = TopicPartition("orders", 3)
+
+
+class CountOptions(Options):
+    step: int = 1
+
+
+class Count(Processor):
+    api_version = 1
+    Options = CountOptions
+
+    def process(self, record: Record, state: Any, out: Output) -> None:
+        state[record.key] = state.get(record.key, 0) + self.options.step
+
+
+def test_a_processor_has_its_options_and_its_partition() -> None:
+    options = CountOptions(step=2)
+    processor = Count(options, PARTITION)
+    assert (processor.options, processor.partition) == (options, PARTITION)
+
+
+def test_what_a_processor_need_not_say() -> None:
+    assert (Count.name, Count.state_version, Count.key_format, Count.value_format) == ("", 1, "utf8", "bytes")
+
+
+def test_the_api_version_has_no_default() -> None:
+    assert not hasattr(Processor, "api_version")
+
+
+@pytest.mark.parametrize("given", [{"stride": 1}, {"step": "many"}])
+def test_options_that_are_not_declared_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        CountOptions(**given)
+
+
+def test_options_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        CountOptions().step = 2
+
+
+@pytest.mark.parametrize("method", ["process", "process_batch"])
+def test_what_is_not_written_is_not_there(method: str) -> None:
+    processor = type("Bare", (Processor,), {"api_version": 1})(Options(), PARTITION)
+    with pytest.raises(NotImplementedError):
+        getattr(processor, method)(None, {}, None)
+
+
+def test_older_state_needs_migrate() -> None:
+    with pytest.raises(NotImplementedError):
+        Count.migrate({}, 1)

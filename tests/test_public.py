@@ -1,0 +1,36 @@
+"""What is public: `framework.__all__`, and an `__all__` in every module."""
+
+import importlib
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import framework
+
+MODULES = [
+    name
+    for _, name, _ in pkgutil.walk_packages(framework.__path__, "framework.")
+    if not name.rpartition(".")[2].startswith("_")
+]
+
+
+def test_all_is_sorted_and_importable() -> None:
+    names = framework.__all__
+    assert names == sorted(set(names))
+    assert [name for name in names if not hasattr(framework, name)] == []
+
+
+def test_all_leaves_nothing_out() -> None:
+    public = {name for name, value in vars(framework).items() if not isinstance(value, ModuleType)}
+    assert {name for name in public if not name.startswith("_")} == set(framework.__all__)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_is_public(name: str) -> None:
+    module = importlib.import_module(name)
+    if not Path(str(module.__file__)).read_bytes():
+        return  # a package that only holds modules
+    assert sorted(set(module.__all__)) == sorted(module.__all__)
+    assert [public for public in module.__all__ if not hasattr(module, public)] == []
