@@ -76,7 +76,7 @@ class Output:
         self._index += 1
 
     def _move_to_batch_position(self, position: int | None) -> None:
-        if position is None or self._offsets is None:
+        if position is None or self._offsets is None or not 0 <= position < len(self._offsets):
             raise OutputError(
                 f"plugin {self._plugin}: in process_batch, out.send needs position=, the position in the batch "
                 "of the record that the output comes from"
@@ -116,9 +116,9 @@ class Output:
 def _to_bytes(value: Any) -> bytes | None:
     if value is None or isinstance(value, bytes):
         return value
-    if isinstance(value, str):
-        return value.encode()
     try:
+        if isinstance(value, str):
+            return value.encode()
         return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError) as error:
         raise OutputError(

@@ -77,14 +77,19 @@ class Batch:
         """The records at positions `first` up to, not including, `stop`."""
         return replace(
             self,
-            start=self.offsets[first] if first else self.start,
-            end=self.offsets[stop] if stop < len(self) else self.end,
+            start=self._border(first) if first else self.start,
+            end=self._border(stop),
             offsets=self.offsets[first:stop],
             timestamps=self.timestamps[first:stop],
             keys=self.keys[first:stop],
             values=self.values[first:stop],
             headers=self.headers[first:stop],
         )
+
+    def _border(self, index: int) -> int:
+        if index == len(self):
+            return self.end
+        return self.offsets[index] if index else self.start
 
     def with_columns(self, keys: Sequence[Any], values: Sequence[Any]) -> "Batch":
         """The same records with other keys and values, as after deserializing."""

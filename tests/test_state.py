@@ -1,0 +1,210 @@
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from framework import State
+
+KEYS = st.sampled_from([None, "", "a", "b", 0, ("t", 1)])
+PLAIN = st.none() | st.integers(-3, 3) | st.sampled_from(["", "x", 1.5, frozenset({1})])
+VALUES = (
+    PLAIN
+    | st.lists(PLAIN, max_size=2)
+    | st.dictionaries(st.sampled_from("ab"), PLAIN, max_size=2)
+    | st.sets(st.integers(0, 3), max_size=2)
+    | st.tuples(PLAIN, st.lists(PLAIN, max_size=2))
+)
+READS: dict[str, Callable[[State[Any, Any], Any], Any]] = {
+    "getitem": lambda state, key: state[key],
+    "get": lambda state, key: state.get(key),
+    "setdefault": lambda state, key: state.setdefault(key, []),
+    "values": lambda state, key: next(value for own, value in zip(state, state.values(), strict=True) if own == key),
+    "items": lambda state, key: next(value for own, value in state.items() if own == key),
+}
+
+
+def change_in_place(value: Any, item: int) -> None:
+    match value:
+        case list():
+            value.append(item)
+        case dict():
+            value[str(item)] = item
+        case set():
+            value ^= {item}
+        case (_, list() as inner):
+            inner.append(item)
+
+
+class StateMachine(RuleBasedStateMachine):
+    """A state behaves as a dict; what it gives as changed, put together, is that dict; undo brings back the old one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: dict[Any, Any] | None = None
+
+    @initialize(data=st.dictionaries(KEYS, VALUES, max_size=3))
+    def start(self, data: dict[Any, Any]) -> None:
+        self.model = copy.deepcopy(data)
+        self.saved = copy.deepcopy(data)
+        self.state: State[Any, Any] = State(data)
+
+    def known(self, data: st.DataObject) -> Any:
+        return data.draw(st.sampled_from(list(self.model)))
+
+    @rule(key=KEYS, value=VALUES)
+    def set_value(self, key: Any, value: Any) -> None:
+        self.model[key] = copy.deepcopy(value)
+        self.state[key] = value
+
+    @rule(new=st.dictionaries(KEYS, VALUES, max_size=3), pairs=st.booleans())
+    def update(self, new: dict[Any, Any], pairs: bool) -> None:
+        self.model.update(copy.deepcopy(new))
+        self.state.update(new.items() if pairs else new)
+
+    @rule(value=VALUES)
+    def update_by_name(self, value: Any) -> None:
+        self.model.update(a=copy.deepcopy(value))
+        self.state.update(a=value)
+
+    @rule(key=KEYS)
+    def read(self, key: Any) -> None:
+        assert (key in self.state) == (key in self.model)
+        assert self.state.get(key, "default") == self.model.get(key, "default")
+        if key not in self.model:
+            with pytest.raises(KeyError):
+                self.state[key]
+
+    @rule(key=KEYS, item=st.integers(0, 3))
+    def set_default_and_change(self, key: Any, item: int) -> None:
+        change_in_place(self.model.setdefault(key, []), item)
+        change_in_place(self.state.setdefault(key, []), item)
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), item=st.integers(0, 3), read=st.sampled_from(sorted(READS)))
+    def change(self, data: st.DataObject, item: int, read: str) -> None:
+        key = self.known(data)
+        change_in_place(self.model[key], item)
+        change_in_place(READS[read](self.state, key), item)
+
+    @rule(key=KEYS)
+    def delete(self, key: Any) -> None:
+        if key in self.model:
+            del self.model[key]
+            del self.state[key]
+        else:
+            with pytest.raises(KeyError):
+                del self.state[key]
+
+    @rule(key=KEYS)
+    def pop(self, key: Any) -> None:
+        assert self.state.pop(key, "none") == self.model.pop(key, "none")
+
+    @precondition(lambda self: self.model)
+    @rule()
+    def pop_item(self) -> None:
+        key, value = self.state.popitem()
+        assert self.model.pop(key) == value
+
+    @rule()
+    def clear(self) -> None:
+        self.model.clear()
+        self.state.clear()
+
+    @precondition(lambda self: self.before is None)
+    @rule()
+    def take_changes(self) -> None:
+        present, gone = self.state.take_changes()
+        assert not present.keys() & set(gone)
+        self.saved.update(copy.deepcopy(present))
+        for key in gone:
+            self.saved.pop(key, None)
+        assert self.saved == self.model
+        assert self.state.changed == 0
+        assert self.state.take_changes() == ({}, [])
+
+    @rule()
+    def begin_undo(self) -> None:
+        self.before = copy.deepcopy(self.model)
+        self.state.begin_undo()
+
+    @precondition(lambda self: self.before is not None)
+    @rule()
+    def undo(self) -> None:
+        assert self.before is not None
+        self.model, self.before = self.before, None
+        self.state.undo()
+
+    @precondition(lambda self: self.before is not None)
+    @rule()
+    def end_undo(self) -> None:
+        self.before = None
+        self.state.end_undo()
+
+    @invariant()
+    def it_is_the_dict(self) -> None:
+        if hasattr(self, "model"):
+            assert self.state.view() == self.model
+            assert len(self.state) == len(self.model)
+            assert list(self.state) == list(self.state.keys())
+            assert set(self.state) == set(self.model)
+
+
+TestStateMachine = StateMachine.TestCase
+
+
+@pytest.mark.parametrize("read", sorted(READS))
+@pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, (1, [2]), bytearray(b"x")])
+def test_reading_what_can_change_marks_it(read: str, value: Any) -> None:
+    state: State[str, Any] = State({"k": value, "other": 1})
+    READS[read](state, "k")
+    assert state.take_changes() == ({"k": value}, [])
+
+
+@pytest.mark.parametrize("read", sorted(READS))
+@pytest.mark.parametrize("value", [None, 1, 1.5, "x", b"y", True, frozenset({1})])
+def test_reading_what_cannot_change_marks_nothing(read: str, value: Any) -> None:
+    state: State[str, Any] = State({"k": value})
+    READS[read](state, "k")
+    assert state.changed == 0
+
+
+def test_looking_without_values_marks_nothing() -> None:
+    state = State({"k": [1]})
+    assert ("k" in state, list(state), len(state), "k" in state.keys(), state.view()["k"]) == (  # noqa: SIM118
+        True,
+        ["k"],
+        1,
+        True,
+        [1],
+    )
+    assert repr(state) == "State({'k': [1]})"
+    assert state.changed == 0
+
+
+def test_a_key_that_came_and_went_is_gone() -> None:
+    state: State[str, int] = State({"a": 1})
+    state["b"] = 1
+    del state["b"]
+    del state["a"]
+    present, gone = state.take_changes()
+    assert (present, sorted(gone)) == ({}, ["a", "b"])
+
+
+def test_undo_without_begin_changes_nothing() -> None:
+    state: State[str, int] = State()
+    state["a"] = 1
+    state.undo()
+    assert state.view() == {"a": 1}
+
+
+def test_what_was_undone_does_not_change_later() -> None:
+    state: State[str, list[int]] = State({"k": [1]})
+    state.begin_undo()
+    kept = state["k"]
+    kept.append(2)
+    state.undo()
+    kept.append(3)
+    assert state.view() == {"k": [1]}
