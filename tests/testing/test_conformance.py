@@ -1,0 +1,163 @@
+import itertools
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import pytest
+
+from framework import PluginError, Processor, RecordError, UsageError
+from framework.testing import check_processor
+
+RECORDS = [(key, number) for number, key in enumerate("abacabadabacaba")]
+
+
+class Good(Processor):
+    """Counts, keeps lists that it changes in place, sends, and refuses 3."""
+
+    api_version = 1
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        state.setdefault(record.key, []).append(record.value)
+        out.send("sizes", len(state[record.key]), key=record.key)
+        if record.value == 3:
+            raise RecordError("three")
+
+    def process_batch(self, batch: Any, state: Any, out: Any) -> None:
+        for position, record in enumerate(batch):
+            if record.value == 3:
+                raise RecordError("three")
+            state.setdefault(record.key, []).append(record.value)
+            out.send("sizes", len(state[record.key]), key=record.key, position=position)
+
+
+class AsyncGood(Processor):
+    api_version = 1
+
+    async def process(self, record: Any, state: Any, out: Any) -> None:
+        state[record.key] = (float("nan"), {record.value}, {"d": Decimal("1.0")})
+
+
+class BatchOnly(Processor):
+    api_version = 1
+
+    def process_batch(self, batch: Any, state: Any, out: Any) -> None:
+        for key in batch.keys:
+            state[key] = state.get(key, 0) + 1
+
+
+class WrongBatch(BatchOnly):
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        state[record.key] = state.get(record.key, 0) + record.value
+
+
+class OtherType(BatchOnly):
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        state[record.key] = float(state.get(record.key, 0) + 1)
+
+
+class ForgetsAKey(Good):
+    def process_batch(self, batch: Any, state: Any, out: Any) -> None:
+        super().process_batch(batch, state, out)
+        state.pop("d", None)
+
+
+class SendsLess(Good):
+    def process_batch(self, batch: Any, state: Any, out: Any) -> None:
+        if any(value == 3 for value in batch.values):
+            raise RecordError("three")
+        for key, value in zip(batch.keys, batch.values, strict=True):
+            state.setdefault(key, []).append(value)
+
+
+class AcceptsMore(BatchOnly):
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        if record.value == 3:
+            raise RecordError("three")
+        state[record.key] = state.get(record.key, 0) + 1
+
+
+class BatchFails(Good):
+    def process_batch(self, batch: Any, state: Any, out: Any) -> None:
+        raise KeyError("batch")
+
+
+class CountsInSelf(Processor):
+    api_version = 1
+
+    def __init__(self, options: Any, partition: Any) -> None:
+        super().__init__(options, partition)
+        self.count = 0
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        self.count += 1
+        state["count"] = self.count
+
+
+class KeepsAValue(Processor):
+    api_version = 1
+    seen: list[Any]
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        if "seen" not in state:
+            self.seen = state["seen"] = []
+        self.seen.append(record.value)
+
+
+class Unsupported(Processor):
+    api_version = 1
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        state[record.key] = object
+
+
+class NotDeterministic(Processor):
+    api_version = 1
+    numbers = itertools.count()
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        state["n"] = next(self.numbers)
+
+
+class Shares(Processor):
+    api_version = 1
+    seen: ClassVar[list[Any]] = []
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        self.seen.append(record.value)
+        state["seen"] = self.seen
+
+
+@pytest.mark.parametrize("processor", [Good, AsyncGood, BatchOnly])
+def test_a_processor_that_keeps_the_contract_passes(processor: type[Processor]) -> None:
+    check_processor(processor, RECORDS)
+
+
+@pytest.mark.parametrize(
+    ("processor", "reason"),
+    [
+        (WrongBatch, r"process_batch with 1 records a batch: the state of key 'a' is 8, but .* gives 56"),
+        (OtherType, r"the state of key 'a' is 8, but one run of process gives 8\.0"),
+        (ForgetsAKey, r"the state of key 'd' is missing"),
+        (SendsLess, r"output 0 is None, but one run of process sends OutputRecord"),
+        (AcceptsMore, r"refused are the offsets \[\], but one run of process refuses \[3\]"),
+        (BatchFails, r"process_batch fails at offsets 0 to 0 with KeyError\('batch'\)"),
+        (CountsInSelf, r"a run with restarts, codec json: the state of key 'count' is \d+, but .* gives 15"),
+        (KeepsAValue, r"saved with codec json: the state of key 'seen' is \[0\], but at offset 1 it holds \[0, 1\]"),
+        (Unsupported, r"codec json cannot hold the state of key 'a'"),
+        (NotDeterministic, r"a second run over the same records: the state of key 'n'"),
+        (Shares, r"a second run over the same records: the state of key 'seen'"),
+    ],
+)
+def test_a_breach_is_told(processor: type[Processor], reason: str) -> None:
+    with pytest.raises(AssertionError, match=reason):
+        check_processor(processor, RECORDS)
+
+
+def test_a_class_that_is_no_processor_is_told() -> None:
+    with pytest.raises(PluginError, match="api_version = 1"):
+        check_processor(type("Empty", (Processor,), {}), RECORDS)
+
+
+@pytest.mark.parametrize("records", [[], [("a", 3), ("b", 3)]])
+def test_records_that_check_nothing_are_refused(records: list[Any]) -> None:
+    with pytest.raises(UsageError, match="nothing can be checked"):
+        check_processor(Good, records)

@@ -1,0 +1,148 @@
+import asyncio
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from framework import Options, Processor, Record, RecordError, UsageError
+from framework.testing import run_processor
+
+
+class AddOptions(Options):
+    step: int = 1
+
+
+class Add(Processor):
+    """Adds up positive values, and sends each sum."""
+
+    api_version = 1
+    Options = AddOptions
+
+    def process(self, record: Record, state: Any, out: Any) -> None:
+        state[record.key] = state.get(record.key, 0) + record.value * self.options.step
+        out.send("sums", state[record.key], key=record.key)
+        if record.value <= 0:
+            raise RecordError(f"{record.value} is not positive")
+
+    def process_batch(self, batch: Any, state: Any, out: Any) -> None:
+        for position, (key, value) in enumerate(zip(batch.keys, batch.values, strict=True)):
+            if value <= 0:
+                raise RecordError("not positive")
+            state[key] = state.get(key, 0) + value * self.options.step
+            out.send("sums", state[key], key=key, position=position)
+
+
+class AddAsync(Processor):
+    api_version = 1
+    loop: Any = None
+
+    async def process(self, record: Record, state: Any, out: Any) -> None:
+        self.loop = self.loop or asyncio.get_running_loop()
+        assert self.loop is asyncio.get_running_loop()
+        await asyncio.sleep(0)
+        state[record.key] = state.get(record.key, 0) + record.value
+
+
+class CountBatches(Processor):
+    api_version = 1
+
+    def process_batch(self, batch: Any, state: Any, out: Any) -> None:
+        state["sizes"] = [*state.get("sizes", []), len(batch)]
+
+
+class Where(Processor):
+    api_version = 1
+
+    def process(self, record: Record, state: Any, out: Any) -> None:
+        state[record.offset] = (*self.partition, record.topic, record.partition, record.timestamp)
+
+
+class Append(Processor):
+    api_version = 1
+
+    def process(self, record: Record, state: Any, out: Any) -> None:
+        state[record.key].append(record.value)
+
+
+@pytest.mark.parametrize("batches", [0, -1])
+def test_batches_without_records_are_refused(batches: int) -> None:
+    with pytest.raises(UsageError, match="at least one record"):
+        run_processor(Add, [("a", 1)], batches=batches)
+
+
+def test_pairs_are_applied_in_order() -> None:
+    result = run_processor(Add, [("a", 1), ("b", 2), ("a", 3)])
+    assert result.state == {"a": 4, "b": 2}
+    assert [(output.topic, output.key, output.value) for output in result.outputs] == [
+        ("sums", b"a", b"1"),
+        ("sums", b"b", b"2"),
+        ("sums", b"a", b"4"),
+    ]
+    assert dict(result.outputs[2].headers)["framework-source-offset"] == b"2"
+
+
+def test_records_keep_their_place() -> None:
+    records = [Record("t", 3, offset, 100 + offset, None, None) for offset in (5, 9)]
+    assert run_processor(Where, records).state == {5: ("t", 3, "t", 3, 105), 9: ("t", 3, "t", 3, 109)}
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [Record("t", 0, 1, 0, "k", 1), Record("t", 1, 2, 0, "k", 1)],
+        [Record("t", 0, 1, 0, "k", 1), Record("u", 0, 2, 0, "k", 1)],
+        [Record("t", 0, 1, 0, "k", 1), Record("t", 0, 1, 0, "k", 1)],
+        [Record("t", 0, 2, 0, "k", 1), Record("t", 0, 1, 0, "k", 1)],
+    ],
+)
+def test_records_that_one_partition_cannot_have_are_refused(records: list[Record]) -> None:
+    with pytest.raises(UsageError, match="one partition, with rising offsets"):
+        run_processor(Add, records)
+
+
+@pytest.mark.parametrize("options", [{"step": 2}, AddOptions(step=2)])
+def test_options_are_a_mapping_or_the_model(options: Any) -> None:
+    assert run_processor(Add, [("a", 1)], options=options).state == {"a": 2}
+
+
+def test_bad_options_are_refused() -> None:
+    with pytest.raises(ValidationError):
+        run_processor(Add, [], options={"stride": 2})
+
+
+def test_a_run_goes_on_from_a_state_and_leaves_it_alone() -> None:
+    before = {"a": [1]}
+    assert run_processor(Append, [("a", 2)], state=before).state == {"a": [1, 2]}
+    assert before == {"a": [1]}
+
+
+def test_batches_have_the_size_that_is_asked_for() -> None:
+    assert run_processor(CountBatches, [("k", n) for n in range(5)], batches=2).state == {"sizes": [2, 2, 1]}
+
+
+def test_without_process_batches_have_one_record() -> None:
+    assert run_processor(CountBatches, [("k", n) for n in range(2)]).state == {"sizes": [1, 1]}
+
+
+@pytest.mark.parametrize("batches", [None, 2])
+def test_async_processors_are_run_to_their_end(batches: int | None) -> None:
+    assert run_processor(AddAsync, [("a", 1), ("a", 2)], batches=batches).state == {"a": 3}
+
+
+@pytest.mark.parametrize("batches", [None, 1, 2, 3])
+def test_what_a_processor_raises_comes_out(batches: int | None) -> None:
+    with pytest.raises(RecordError, match="0 is not positive"):
+        run_processor(Add, [("a", 1), ("a", 0), ("a", 2)], batches=batches)
+
+
+@pytest.mark.parametrize("batches", [None, 1, 2, 3])
+def test_a_skipped_record_leaves_no_trace(batches: int | None) -> None:
+    result = run_processor(Add, [("a", 1), ("a", 0), ("a", 2)], batches=batches, on_error="skip")
+    assert result.state == {"a": 3}
+    assert [output.value for output in result.outputs] == [b"1", b"3"]
+    assert {offset: str(error) for offset, error in result.failed.items()} == {1: "0 is not positive"}
+
+
+def test_nothing_makes_nothing() -> None:
+    result = run_processor(Add, [])
+    assert (result.state, result.outputs, result.failed) == ({}, [], {})
