@@ -1,0 +1,124 @@
+"""Sums a numeric field of JSON records by key, exactly."""
+
+import math
+from collections.abc import Callable, MutableMapping, Sequence
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from framework import Batch, Options, Output, Processor, Record, RecordError, TopicPartition, hookimpl
+
+__all__ = ["SumByKey", "SumOptions", "framework_processors"]
+
+Total = Decimal | int
+
+_PLACES: Final = 6144
+"""Decimals reach from 1E-6144 to 9.99…E+6144, as in IEEE 754's decimal128; a few bytes cannot claim more memory."""
+
+_EXACT: Final = Context(prec=4 * _PLACES, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, InvalidOperation])
+"""Room for the sum of 10**12000 such numbers: nothing is ever rounded."""
+
+
+class SumOptions(Options):
+    """What to sum, and how."""
+
+    field: str = Field(
+        pattern=r"^[^.]+(\.[^.]+)*$", description="The field of the value to sum; dots reach into objects: order.amount"
+    )
+    number: Literal["decimal", "int", "float"] = Field(
+        default="decimal",
+        description="decimal: the numbers as written; int: whole numbers, others are refused; "
+        "float: each number as the nearest double",
+    )
+
+
+class SumByKey(Processor):
+    """Sums a field of JSON values for each key, without rounding.
+
+    A value that lacks the field, or has something other than a number there, is refused.
+    """
+
+    api_version = 1
+    value_format = "json-decimal"
+    Options = SumOptions
+
+    def __init__(self, options: SumOptions, partition: TopicPartition) -> None:
+        super().__init__(options, partition)
+        self._path = options.field.split(".")
+        self._read = _READERS[options.number]
+        self._zero: Total = 0 if options.number == "int" else Decimal(0)
+        self._add: Callable[[Any, Any], Total] = int.__add__ if options.number == "int" else _EXACT.add
+
+    def process(self, record: Record, state: MutableMapping[Any, Total], out: Output) -> None:
+        number = self._number(record.value)
+        state[record.key] = self._add(state.get(record.key, self._zero), number)
+
+    def process_batch(self, batch: Batch, state: MutableMapping[Any, Total], out: Output) -> None:
+        numbers = [self._number(value) for value in batch.values]
+        totals: dict[Any, Total] = {}
+        for key, number in zip(batch.keys, numbers, strict=True):
+            total = totals[key] if key in totals else state.get(key, self._zero)
+            totals[key] = self._add(total, number)
+        state.update(totals)
+
+    def _number(self, value: Any) -> Total:
+        for depth, name in enumerate(self._path):
+            if not isinstance(value, dict):
+                place = f"field {'.'.join(self._path[:depth])}" if depth else "the value"
+                raise RecordError(f"{place} is {_shown(value)}, not an object with a field {name}")
+            if name not in value:
+                raise RecordError(f"the value has no field {'.'.join(self._path[: depth + 1])}")
+            value = value[name]
+        try:
+            return self._read(value)
+        except ValueError as error:
+            raise RecordError(f"field {'.'.join(self._path)} is {_shown(value)}, {error}") from error
+
+
+def _read_int(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError("not written as a whole number")
+    return value
+
+
+def _read_decimal(value: Any) -> Decimal:
+    if type(value) is float:
+        raise ValueError("already rounded to a float; read values as json-decimal, or sum with number=float")
+    number = Decimal(value) if type(value) is int else value
+    if type(number) is not Decimal or not number.is_finite():
+        raise ValueError("not a number")
+    if not -_PLACES <= int(number.as_tuple().exponent) <= number.adjusted() <= _PLACES:
+        raise ValueError("too large or too small a number")
+    return number
+
+
+def _read_float(value: Any) -> Decimal:
+    """The nearest double, exactly: every double is a decimal of at most 1,074 places."""
+    if type(value) not in (int, float, Decimal):
+        raise ValueError("not a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError("not a finite double")
+    return Decimal(number)
+
+
+_READERS: Final[dict[str, Callable[[Any], Total]]] = {
+    "int": _read_int,
+    "decimal": _read_decimal,
+    "float": _read_float,
+}
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: null, or its text, not too long."""
+    text = "null" if value is None else str(value) if isinstance(value, Decimal) else repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+@hookimpl
+def framework_processors() -> Sequence[type[Processor]]:
+    return [SumByKey]
