@@ -92,6 +92,8 @@ class Checkpoint:
     base_ends: bool = False
     """The new base is complete: rows saved before it began, and the old base, are no longer needed. Rows saved
     since `base_begins`, the one of that very checkpoint included, are loaded after it."""
+    changes: int = 0
+    """How many keys changed, for observers."""
 
 
 class Store(ABC):

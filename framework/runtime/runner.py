@@ -1,0 +1,272 @@
+"""The runner: puts a run together from its settings, and sees it through."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from framework.embedded import EmbeddedBroker, SettlingAssignor, is_embedded
+from framework.errors import RecordsLostError
+from framework.feed import Feed
+from framework.formats import format_named
+from framework.inputs import InputRecord
+from framework.options import parse_options
+from framework.plugins import Plugins
+from framework.records import TopicPartition
+from framework.runtime.cluster import Cluster, connect, end_positions
+from framework.runtime.io import IOThread
+from framework.runtime.loader import Loader, Start
+from framework.runtime.sink import KafkaSink
+from framework.runtime.source import KafkaSource
+from framework.runtime.task import Definition, OnError, OnOutOfRange, PartitionTask
+from framework.runtime.worker import Worker
+from framework.stores import Store
+
+__all__ = ["RunSettings", "Runner"]
+
+log = logging.getLogger("framework")
+
+_SESSION_TIMEOUT_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """All that a run is told. Durations are seconds."""
+
+    plugins: Plugins
+    topics: Sequence[str]
+    bootstrap_servers: str | None
+    """None: the embedded broker, which is fed with `records`."""
+    group: str
+    store: str = "sqlite"
+    state_dir: Path = Path("state")
+    codec: str = "json"
+    checkpoint_interval: float = 1.0
+    start: Start = "earliest"
+    on_out_of_range: OnOutOfRange = "stop"
+    on_error: OnError = "stop"
+    isolation_level: str = "read_committed"
+    key_format: str | None = None
+    value_format: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    stop_at_end: bool = False
+    consumer: Mapping[str, Any] = field(default_factory=dict)
+    producer: Mapping[str, Any] = field(default_factory=dict)
+    admin: Mapping[str, Any] = field(default_factory=dict)
+    """Further settings of aiokafka's clients: TLS, SASL and the like."""
+    connect_timeout: float = 30.0
+    records: Iterator[InputRecord] | None = None
+    """What the embedded broker is fed with, into the first topic."""
+    on_fed: Callable[[], None] = lambda: None
+    """Called now and then while it is fed."""
+
+
+class Runner:
+    """One run: of some plugins, in one group, until it is stopped, at the end, or fails.
+
+    Raises `UsageError` for settings that name what is not there.
+    """
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.settings = settings
+        self._store_class = settings.plugins.store(settings.store)
+        self._definitions = self._define()
+        self.worker: Worker | None = None
+        self._run: asyncio.Task[None] | None = None
+        self.stopped = False
+        """Whether a signal ended it."""
+        self.fed = 0
+        """Records that went into the embedded broker."""
+
+    def guarantee(self) -> str:
+        """The guarantee in force, in one line."""
+        settings = self.settings
+        where = (
+            f"{settings.store} {settings.state_dir}"
+            if self._store_class.survives
+            else f"{settings.store}, gone when this ends"
+        )
+        return (
+            f"state: exactly once · outputs: at least once · bad record: {settings.on_error} · "
+            f"offset out of range: {settings.on_out_of_range} · store: {settings.store}{where}"
+        )
+
+    async def run(self) -> None:
+        """Run to the end. Raises `FrameworkError`; SIGINT and SIGTERM end it without an error."""
+        with _signals(self._stop):
+            self._run = asyncio.current_task()
+            try:
+                await self._run_all()
+            except asyncio.CancelledError:
+                if not self.stopped:
+                    raise
+
+    def _stop(self) -> None:
+        log.info("stopping after a last checkpoint; once more stops at once")
+        self.stopped = True
+        if self.worker is not None:
+            self.worker.stop()
+        elif self._run is not None:
+            self._run.cancel()
+
+    async def _run_all(self) -> None:
+        settings = self.settings
+        async with AsyncExitStack() as stack:
+            servers = settings.bootstrap_servers
+            if servers is None:
+                servers = stack.enter_context(EmbeddedBroker()).bootstrap_servers
+            cluster = await self._connect(servers)
+            run_io = stack.enter_context(IOThread())
+            store: Store = await run_io(self._store_class, settings.state_dir)
+            stack.push_async_callback(run_io, store.close)
+            self.worker = await self._make_worker(servers, cluster, store, run_io)
+            log.info(
+                "broker: %s · topics: %s · group: %s",
+                servers if settings.bootstrap_servers else f"embedded at {servers}, gone when this ends",
+                ", ".join(f"{topic} ({count} partitions)" for topic, count in cluster.partitions.items()),
+                settings.group,
+            )
+            log.info("%s", self.guarantee())
+            if settings.records is not None:
+                await stack.enter_async_context(self._feeding(servers, self.worker, settings.records))
+            await self.worker.run()
+        self._check_complete(self.worker)
+
+    async def _connect(self, servers: str) -> Cluster:
+        settings = self.settings
+        client = {**settings.admin, "bootstrap_servers": servers}
+        embedded = settings.bootstrap_servers is None
+        return await connect(client, settings.topics, settings.connect_timeout, creates_topics=embedded)
+
+    async def _make_worker(self, servers: str, cluster: Cluster, store: Store, run_io: IOThread) -> Worker:
+        settings = self.settings
+        embedded = is_embedded(cluster.cluster_id)
+        isolation_level = "read_uncommitted" if embedded else settings.isolation_level
+        consumer = {"session_timeout_ms": _SESSION_TIMEOUT_MS, **settings.consumer, "bootstrap_servers": servers}
+        consumer.setdefault("rebalance_timeout_ms", max(60_000, consumer["session_timeout_ms"]))
+        source = KafkaSource(
+            settings.topics,
+            settings.group,
+            consumer,
+            isolation_level=isolation_level,
+            assignor=SettlingAssignor if embedded else None,
+        )
+        worker = Worker(
+            group=settings.group,
+            cluster_id=cluster.cluster_id,
+            definitions=self._definitions,
+            source=source,
+            sink=KafkaSink({**settings.producer, "bootstrap_servers": servers}),
+            store=store,
+            loader=Loader(source, store, run_io, settings.start, settings.on_out_of_range, embedded),
+            run_io=run_io,
+            hook=settings.plugins.hook,
+            checkpoint_interval=settings.checkpoint_interval,
+            fenced_patience=2 * consumer["session_timeout_ms"] / 1000,
+        )
+        if settings.stop_at_end and settings.records is None:
+            worker.stop_when(await end_positions(consumer, cluster.topic_partitions, isolation_level))
+        return worker
+
+    def _define(self) -> list[Definition]:
+        settings = self.settings
+        specs = settings.plugins.processors
+        options = parse_options(specs, settings.options)
+        codec = settings.plugins.codec(settings.codec)()
+        return [
+            Definition(
+                name=spec.name,
+                processor=spec.cls,
+                options=options[spec.name],
+                codec=codec,
+                key_format=format_named(settings.key_format or spec.cls.key_format),
+                value_format=format_named(settings.value_format or spec.cls.value_format),
+                on_error=settings.on_error,
+                keeps_rows=self._store_class.keeps_rows,
+                on_record_failed=self._on_record_failed,
+            )
+            for spec in specs
+        ]
+
+    def _on_record_failed(
+        self, plugin: str, partition: TopicPartition, offset: int, error: Exception, skipped: bool
+    ) -> None:
+        if skipped:
+            log.warning("skipped a record: %s", error)
+        self.settings.plugins.hook.framework_record_failed(
+            plugin=plugin, partition=partition, offset=offset, error=error, skipped=skipped
+        )
+
+    # ---- the embedded broker's feed
+
+    @asynccontextmanager
+    async def _feeding(self, servers: str, worker: Worker, records: Iterator[InputRecord]) -> AsyncIterator[None]:
+        feeding = asyncio.create_task(self._feed(servers, worker, records))
+        try:
+            yield
+        finally:
+            feeding.cancel()
+            with suppress(asyncio.CancelledError):
+                await feeding
+
+    async def _feed(self, servers: str, worker: Worker, records: Iterator[InputRecord]) -> None:
+        """Feed the embedded broker no faster than the worker applies; then, if asked for, let it stop at the end."""
+
+        async def applied() -> dict[TopicPartition, int]:
+            return worker.positions()
+
+        client = {**self.settings.producer, "bootstrap_servers": servers}
+        feed = Feed(self.settings.topics[0], client, embedded=True, applied=applied)
+        try:
+            await feed.run(records, self._on_fed)
+        except Exception as error:
+            worker.on_source_failed(error)
+            return
+        if self.settings.stop_at_end:
+            worker.stop_when(feed.sent)
+
+    def _on_fed(self, count: int) -> None:
+        self.fed = count
+        self.settings.on_fed()
+
+    def _check_complete(self, worker: Worker) -> None:
+        """What was applied here must be what was fed: the embedded broker drops records without a word."""
+        if self.settings.records is None or not self.settings.stop_at_end or self.stopped:
+            return
+        for definition in {task.definition.name for task in worker.tasks}:
+            applied = sum(task.applied + task.skipped for task in worker.tasks if task.definition.name == definition)
+            if applied != self.fed:
+                raise RecordsLostError(
+                    f"plugin {definition} got {applied} of {self.fed} records: the embedded broker dropped the others; "
+                    "the result is not complete"
+                )
+
+    @property
+    def tasks(self) -> list[PartitionTask]:
+        """The tasks of the assigned partitions; after `run`, with the states that it ended with."""
+        return self.worker.tasks if self.worker is not None else []
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` at the first SIGINT or SIGTERM; the next one ends the process, as if nobody had handled it."""
+    loop = asyncio.get_running_loop()
+    kinds = (signal.SIGINT, signal.SIGTERM)
+
+    def handle() -> None:
+        for kind in kinds:
+            loop.remove_signal_handler(kind)
+            signal.signal(kind, signal.SIG_DFL)
+        stop()
+
+    for kind in kinds:
+        loop.add_signal_handler(kind, handle)
+    try:
+        yield
+    finally:
+        for kind in kinds:
+            loop.remove_signal_handler(kind)
