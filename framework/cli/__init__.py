@@ -1,0 +1,5 @@
+"""The command `framework`."""
+
+from framework.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,88 @@
+"""`framework demo`: the main job to watch, on the embedded broker."""
+
+import asyncio
+import heapq
+import logging
+from contextlib import suppress
+from operator import itemgetter
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from framework.cli.options import Command, framework_option, log_options
+from framework.plugins import load
+from framework.runtime.runner import Runner, RunSettings
+from framework.traffic import generate
+
+__all__ = ["demo"]
+
+_HOTTEST = 10
+_REFRESH_SECONDS = 0.5
+
+
+@click.command(cls=Command)
+@framework_option(
+    "--rate", type=click.IntRange(1), default=2000, show_default=True, metavar="N", help="Records a second."
+)
+@log_options
+def demo(rate: int) -> None:
+    """Watch keycount count generated traffic on the embedded broker, until Ctrl-C.
+
+    \b
+    Example:
+      framework demo --rate 5000
+    """
+    logging.getLogger("framework").setLevel(logging.WARNING)  # the table says it all
+    runner = Runner(
+        RunSettings(
+            plugins=load(["keycount"]),
+            topics=["generated"],
+            bootstrap_servers=None,
+            group="framework-demo",
+            store="memory",
+            records=generate(rate=rate),
+        )
+    )
+    asyncio.run(_watch(runner))
+
+
+async def _watch(runner: Runner) -> None:
+    with Live(console=Console(), auto_refresh=False) as live:
+        showing = asyncio.create_task(_show(runner, live))
+        try:
+            await runner.run()
+        finally:
+            showing.cancel()
+            with suppress(asyncio.CancelledError):
+                await showing
+
+
+async def _show(runner: Runner, live: Live) -> None:
+    loop = asyncio.get_running_loop()
+    then, applied_then = loop.time(), 0
+    live.update(_picture(runner, "waiting for partitions"), refresh=True)
+    while True:
+        await asyncio.sleep(_REFRESH_SECONDS)
+        now, applied = loop.time(), sum(task.applied for task in runner.tasks)
+        rate = (applied - applied_then) / (now - then)
+        then, applied_then = now, applied
+        saved = runner.worker.last_saved if runner.worker else None
+        status = (
+            f"{applied:,} records applied · {rate:,.0f} records/s · lag {max(0, runner.fed - applied):,} · "
+            f"last checkpoint {'never' if saved is None else f'{now - saved:.1f} s ago'} · Ctrl-C stops"
+        )
+        live.update(_picture(runner, status), refresh=True)
+
+
+def _picture(runner: Runner, status: str) -> RenderableType:
+    table = Table("key", "count", "partition", title="keycount · generated traffic on the embedded broker")
+    table.columns[1].justify = "right"
+    entries = (
+        (key, count, task.source) for task in runner.tasks if task.is_loaded for key, count in task.view().items()
+    )
+    for key, count, source in heapq.nlargest(_HOTTEST, entries, key=itemgetter(1)):
+        table.add_row(str(key), f"{count:,}", str(source))
+    return Group(table, Text(status))

@@ -1,0 +1,92 @@
+"""The root of the command line: its commands, and how each error ends them."""
+
+import os
+import sys
+import traceback
+from typing import Any, NoReturn
+
+import click
+
+from framework.cli.options import Group, Settings
+from framework.errors import FrameworkError
+
+__all__ = ["cli", "main"]
+
+COMMANDS = {
+    "run": ("framework.cli.run:run", "Run plugins over Kafka topics."),
+    "demo": ("framework.cli.demo:demo", "Watch keycount on generated traffic."),
+    "broker": ("framework.cli.broker:broker", "Run the embedded broker alone."),
+    "produce": ("framework.cli.produce:produce", "Send a file's records to a topic."),
+    "plugins": ("framework.cli.plugins:plugins", "Show which plugins are installed, and their options."),
+    "state": ("framework.cli.state:state", "Read stored state, or take it over from elsewhere."),
+}
+
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
+
+
+class _Root(Group):
+    """Turns every error into its exit status, and one or two lines on stderr."""
+
+    def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
+        settings = Settings()
+        try:
+            status = super().main(args, prog_name or "framework", standalone_mode=False, obj=settings, **extra)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:
+            sys.exit(_INTERRUPTED)
+        except Exception as error:
+            if settings.debug:
+                traceback.print_exc()
+            message, status = _verdict(error)
+            click.echo(message, err=True)
+        sys.exit(status if isinstance(status, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader of stdout that has seen enough (`| head`) ends it without a word."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(_BROKEN_PIPE)
+
+
+def _verdict(error: Exception) -> tuple[str, int]:
+    """What to say of an error, and the exit status."""
+    if isinstance(error, FrameworkError):
+        return f"error: {error}", error.exit_status
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"error: {error.format_message()}\ntry '{error.ctx.command_path} --help'", error.exit_code
+    if isinstance(error, click.ClickException):
+        return f"error: {error.format_message()}", error.exit_code
+    if isinstance(error, OSError):
+        return f"error: {error} (use --debug for the traceback)", 1
+    kind = type(error).__name__
+    return f"unexpected error: {kind}: {error} (use --debug for the traceback; please report)", 1
+
+
+@click.group(
+    "framework",
+    cls=_Root,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Example:
+  framework run --plugin keycount
+
+Every option can also be given as a variable FRAMEWORK_<OPTION>, or in the file that --config names; a flag beats a
+variable, a variable beats the file. Exit status: 0 done, 1 failed while running, 2 usage, configuration or plugin,
+3 state corrupt, incompatible or taken by another owner, 4 broker not reachable or refusing.
+""",
+)
+@click.version_option(package_name="framework", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Run plugins that keep exactly-once state over Kafka topics."""
+
+
+main = cli

@@ -1,0 +1,183 @@
+"""`framework plugins`: which plugins are installed, what is wrong with some, and what options they take."""
+
+import inspect
+import json
+from typing import Any
+
+import click
+from pydantic_core import to_jsonable_python
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from framework.cli.options import Group, framework_option
+from framework.options import OptionInfo, describe_options
+from framework.plugins import GROUP, Found, Plugin, ProcessorSpec, discover, load
+
+__all__ = ["plugins"]
+
+
+@click.group(cls=Group)
+def plugins() -> None:
+    """Show which plugins are installed, and their options."""
+
+
+@plugins.command("list")
+@framework_option("--json", "as_json", is_flag=True, help="Print an array of objects.")
+def list_plugins(as_json: bool) -> None:
+    """List the installed plugins, broken ones with the reason.
+
+    \b
+    Example:
+      framework plugins list
+    """
+    found = discover()
+    if as_json:
+        _print_json([_found_object(one) for one in found])
+    elif found:
+        _print_found(found)
+    else:
+        click.echo(f"no plugins are installed: no package here has an entry point in the group {GROUP}", err=True)
+
+
+@plugins.command()
+@click.argument("name")
+@framework_option("--json", "as_json", is_flag=True, help="Print an object.")
+def info(name: str, as_json: bool) -> None:
+    """Tell about the plugin NAME: what it does, where it is from, its options.
+
+    NAME is the name of an installed plugin, distribution:name, path/to/file.py or package.module:Class.
+
+    \b
+    Example:
+      framework plugins info sumbykey
+    """
+    (plugin,) = load([name]).plugins
+    if as_json:
+        _print_json(_plugin_object(plugin))
+    else:
+        _print_plugin(plugin)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _console() -> Console:
+    """On the standard output of this call; only a terminal has a width to fold lines to."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 10_000
+    return console
+
+
+def _found_object(found: Found) -> dict[str, Any]:
+    source, plugin = found.source, found.plugin
+    return {
+        "name": source.name,
+        "distribution": source.distribution,
+        "version": source.version,
+        "processors": [spec.name for spec in plugin.processors] if plugin else [],
+        "codecs": sorted(plugin.codecs) if plugin else [],
+        "stores": sorted(plugin.stores) if plugin else [],
+        "status": found.status,
+        "reason": found.reason,
+    }
+
+
+def _print_found(found: list[Found]) -> None:
+    table = Table("plugin", "distribution", "version", "contributes", "status", box=None, pad_edge=False)
+    for one in found:
+        status = Text(one.status if one.reason is None else f"{one.status}: {one.reason}")
+        status.stylize("green" if one.status == "ok" else "red")
+        source = one.source
+        table.add_row(source.name, source.distribution, source.version, _contributions(one.plugin), status)
+    _console().print(table)
+
+
+def _contributions(plugin: Plugin | None) -> str:
+    if plugin is None:
+        return ""
+    processors = (f"processor {spec.name}" for spec in plugin.processors)
+    codecs = (f"codec {name}" for name in plugin.codecs)
+    stores = (f"store {name}" for name in plugin.stores)
+    return ", ".join([*processors, *codecs, *stores])
+
+
+def _print_plugin(plugin: Plugin) -> None:
+    console, source = _console(), plugin.source
+    console.print(Text(plugin.name, style="bold"))
+    console.print(_facts(("from", str(source)), ("place", source.place), ("contributes", _contributions(plugin))))
+    for spec in plugin.processors:
+        _print_processor(console, spec)
+
+
+def _print_processor(console: Console, spec: ProcessorSpec) -> None:
+    console.print()
+    console.print(Text.assemble("processor ", (spec.name, "bold")))
+    cls = spec.cls
+    console.print(
+        _facts(
+            ("summary", _summary(cls)),
+            ("state version", str(cls.state_version)),
+            ("key format", cls.key_format),
+            ("value format", cls.value_format),
+        )
+    )
+    options = describe_options(cls.Options)
+    if not options:
+        console.print("  no options")
+        return
+    table = Table("option", "type", "default", "help", box=None, padding=(0, 1, 0, 2), pad_edge=True)
+    for option in options:
+        default = "(required)" if option.required else _shown(option.default)
+        table.add_row(*(Text(cell) for cell in (option.name, option.type, default, option.help)))
+    console.print(table)
+
+
+def _facts(*facts: tuple[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, fact in facts:
+        table.add_row(Text(f"  {name}", style="dim"), Text(fact))
+    return table
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) and value else repr(value)
+
+
+def _plugin_object(plugin: Plugin) -> dict[str, Any]:
+    return {
+        "name": plugin.name,
+        "place": plugin.source.place,
+        "distribution": plugin.source.distribution,
+        "version": plugin.source.version,
+        "processors": [_processor_object(spec) for spec in plugin.processors],
+        "codecs": sorted(plugin.codecs),
+        "stores": sorted(plugin.stores),
+    }
+
+
+def _processor_object(spec: ProcessorSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "summary": _summary(spec.cls),
+        "state_version": spec.cls.state_version,
+        "key_format": spec.cls.key_format,
+        "value_format": spec.cls.value_format,
+        "options": [_option_object(option) for option in describe_options(spec.cls.Options)],
+    }
+
+
+def _option_object(option: OptionInfo) -> dict[str, Any]:
+    return {
+        "name": option.name,
+        "type": option.type,
+        "required": option.required,
+        "default": to_jsonable_python(option.default, fallback=str),
+        "help": option.help,
+    }
+
+
+def _summary(cls: type) -> str:
+    return inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].replace("\n", " ")

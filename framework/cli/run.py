@@ -1,0 +1,217 @@
+"""`framework run`: the main job."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import groupby, islice
+from typing import Any, Final
+
+import click
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from click.core import ParameterSource
+from rich.console import Console
+from rich.progress import Progress
+
+from framework.cli.entries import Entry, entry_line, entry_rows, ordered
+from framework.cli.options import (
+    DURATION,
+    TIMESTAMP,
+    Command,
+    MappingOption,
+    aiokafka_arguments,
+    codec_option,
+    framework_option,
+    kafka_options,
+    log_options,
+    store_options,
+)
+from framework.cli.tables import print_table
+from framework.errors import UsageError
+from framework.formats import FORMATS
+from framework.inputs import INPUT_FORMATS, Input, InputRecord
+from framework.plugins import load
+from framework.runtime.runner import Runner, RunSettings
+from framework.traffic import generate
+
+__all__ = ["run"]
+
+_GENERATED: Final = 100_000
+"""Records of generated traffic after which a run that stops at the end does so."""
+_GENERATED_RATE: Final = 1000
+"""Records a second of generated traffic, where the run goes on."""
+
+_format_metavar: Final = "|".join(FORMATS)
+
+
+@click.command(cls=Command)
+@framework_option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="What to run: an installed plugin, DIST:NAME, path/to/file.py or module:Class. Repeatable.",
+)
+@framework_option("--topic", "topics", multiple=True, metavar="T", help="What to read. Repeatable.")
+@kafka_options
+@store_options
+@codec_option
+@framework_option(
+    "--checkpoint-interval", type=DURATION, default="1s", show_default=True, help="How often state is stored."
+)
+@framework_option(
+    "--start",
+    type=TIMESTAMP,
+    default="earliest",
+    show_default=True,
+    help="Where a partition that has no state begins.",
+)
+@framework_option(
+    "--on-out-of-range",
+    type=click.Choice(["stop", "rebuild", "continue"]),
+    default="stop",
+    show_default=True,
+    help="What to do where the log does not hold the stored position any more.",
+)
+@framework_option(
+    "--on-error",
+    type=click.Choice(["stop", "skip"]),
+    default="stop",
+    show_default=True,
+    help="What to do with a record that cannot be applied.",
+)
+@framework_option(
+    "--isolation-level",
+    type=click.Choice(["read_committed", "read_uncommitted"]),
+    default="read_committed",
+    show_default=True,
+    help="Whether records of aborted transactions are left out.",
+)
+@framework_option("--key-format", metavar=_format_metavar, help="How keys are read; else as the plugin says.")
+@framework_option("--value-format", metavar=_format_metavar, help="How values are read; else as the plugin says.")
+@framework_option(
+    "--option", "options", cls=MappingOption, help="An option of a plugin, also as PLUGIN.NAME=VALUE. Repeatable."
+)
+@framework_option(
+    "--stop-at-end", is_flag=True, help="Stop once what was in the topics at the start is applied and stored."
+)
+@framework_option("--embedded", is_flag=True, help="Use the embedded broker, with generated traffic.")
+@framework_option("--input", metavar="FILE", help="Feed this file (or -) through the embedded broker.")
+@framework_option("--input-key", metavar="FIELD", help="The column or field of the input that is the key.")
+@framework_option("--input-format", type=click.Choice(INPUT_FORMATS), help="What the input is, if not by its name.")
+@log_options
+@framework_option("--json", "as_json", is_flag=True, help="Print the result as NDJSON, an object a key.")
+@click.pass_context
+def run(ctx: click.Context, /, **given: Any) -> None:
+    """Run plugins over Kafka topics, until SIGINT or SIGTERM.
+
+    With nothing that names a Kafka or an input, it runs on the embedded broker, with generated traffic.
+
+    \b
+    Examples:
+      framework run --plugin keycount
+      framework run --plugin keycount --topic orders --bootstrap-servers localhost:9092
+      framework run --plugin keycount --input flights.csv --input-key dest --stop-at-end
+    """
+    with ExitStack() as stack:
+        settings = _settings(ctx, stack, **given)
+        runner = Runner(settings)
+        asyncio.run(runner.run())
+    shows_result = settings.records is not None or not settings.plugins.store(settings.store).survives
+    if settings.stop_at_end and shows_result and not runner.stopped:
+        _print_result(runner, as_json=given["as_json"])
+
+
+def _settings(
+    ctx: click.Context,
+    stack: ExitStack,
+    *,
+    plugins: Sequence[str],
+    topics: Sequence[str],
+    bootstrap_servers: str | None,
+    kafka: Mapping[str, Any],
+    group: str | None,
+    store: str,
+    embedded: bool,
+    input: str | None,  # noqa: A002 - the name of the option
+    input_key: str | None,
+    input_format: Any,
+    stop_at_end: bool,
+    as_json: bool,
+    **others: Any,
+) -> RunSettings:
+    loaded = load(plugins)
+    if not loaded.processors:
+        raise UsageError(f"{', '.join(plugins)} contributes no processor, so there is nothing to run")
+    on_broker = _is_on_broker(ctx, bootstrap_servers, topics, embedded or input is not None)
+    if not on_broker and ctx.get_parameter_source("store") is ParameterSource.DEFAULT:
+        store = "memory"
+    records, on_fed = None, None
+    if not on_broker:
+        records, on_fed = _input(stack, input, input_key, input_format, stop_at_end)
+    return RunSettings(
+        plugins=loaded,
+        topics=topics or ["input" if input else "generated"],
+        bootstrap_servers=bootstrap_servers if on_broker else None,
+        consumer=aiokafka_arguments(AIOKafkaConsumer, kafka),
+        producer=aiokafka_arguments(AIOKafkaProducer, kafka),
+        admin=aiokafka_arguments(AIOKafkaAdminClient, kafka),
+        group=group or f"framework-{loaded.processors[0].name}",
+        store=store,
+        stop_at_end=stop_at_end,
+        records=records,
+        on_fed=on_fed or (lambda: None),
+        **others,
+    )
+
+
+def _is_on_broker(
+    ctx: click.Context, bootstrap_servers: str | None, topics: Sequence[str], wants_embedded: bool
+) -> bool:
+    """Whether the run is on a Kafka that the user named, or on the embedded broker. Raises `UsageError`."""
+    named_here = ctx.get_parameter_source("bootstrap_servers") is ParameterSource.COMMANDLINE
+    if wants_embedded and bootstrap_servers and named_here:
+        raise UsageError(
+            "--embedded and --input run on the embedded broker, --bootstrap-servers names another; leave one out "
+            "(framework produce sends a file to a broker)"
+        )
+    if wants_embedded:
+        return False
+    if bootstrap_servers and not topics:
+        raise UsageError(f"which topic of {bootstrap_servers} should be read? name it with --topic")
+    if topics and not bootstrap_servers:
+        raise UsageError(
+            f"no broker is named to read {topics[0]} from; use --bootstrap-servers HOST:PORT, the variable "
+            "KAFKA_BOOTSTRAP_SERVERS or a --config file (--embedded tries things out without one)"
+        )
+    return bool(bootstrap_servers)
+
+
+def _input(
+    stack: ExitStack, path: str | None, key: str | None, input_format: Any, stop_at_end: bool
+) -> tuple[Iterator[InputRecord], Any]:
+    """The records to feed, and what to call while that goes on."""
+    if path is None:
+        click.echo(
+            "This is a trial: GENERATED TRAFFIC on the EMBEDDED BROKER, nothing of which stays. "
+            "For real work: --topic T --bootstrap-servers HOST:PORT",
+            err=True,
+        )
+        return islice(generate(), _GENERATED) if stop_at_end else generate(rate=_GENERATED_RATE), None
+    source = Input(path, format=input_format, key=key)
+    progress = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
+    bar = progress.add_task("feeding", total=source.size)
+    return iter(source), lambda: progress.update(bar, completed=source.bytes_read)
+
+
+def _print_result(runner: Runner, *, as_json: bool) -> None:
+    for name, tasks in groupby(sorted(runner.tasks, key=lambda task: task.unit), lambda task: task.unit.plugin):
+        entries = [Entry(task.unit, *item) for task in tasks for item in task.view().items()]
+        if as_json:
+            for entry in entries:
+                click.echo(entry_line(entry, "plugin", "topic", "partition"))
+        elif entries:
+            print_table(entry_rows(ordered(entries)))
+        else:
+            click.echo(f"the state of {name} has no keys", err=True)

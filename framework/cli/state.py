@@ -1,0 +1,247 @@
+"""`framework state`: read stored state beside running workers, and take it over from elsewhere."""
+
+import json
+import sys
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import click
+
+from framework._closest import closest
+from framework.checkpoint import fold_rows
+from framework.cli.entries import Entry, entry_line, entry_rows, ordered
+from framework.cli.options import (
+    Group,
+    framework_option,
+    store_options,
+)
+from framework.cli.tables import print_table
+from framework.errors import StateCorruptError, StateIncompatibleError, UsageError
+from framework.plugins import discover, load
+from framework.stores import Store, StoredUnit, Unit
+
+__all__ = ["open_store", "state", "unit_row"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group(
+    cls=Group,
+    lazy={"import": ("framework.cli.takeover:import_state", "Take over state from aiokafka's local state example.")},
+)
+def state() -> None:
+    """Read stored state, or take it over from elsewhere.
+
+    Reading does not disturb a running worker.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """Which stored units a command is about."""
+
+    group: str | None
+    topics: Collection[str]
+    partitions: Collection[int]
+
+    def __contains__(self, unit: Unit) -> bool:
+        return (
+            self.group in (None, unit.group)
+            and (not self.topics or unit.topic in self.topics)
+            and (not self.partitions or unit.partition in self.partitions)
+        )
+
+
+def _reading_options(command: F) -> F:
+    """What all commands that read take; arguments `group`, `store`, `state_dir`, `topic`, `partition`."""
+    for option in (
+        store_options,
+        framework_option("--partition", multiple=True, type=click.IntRange(0), help="Only this partition; repeatable."),
+        framework_option("--topic", multiple=True, help="Only this topic; repeatable."),
+    ):
+        command = option(command)
+    return command
+
+
+_json_option = framework_option("--json", "as_json", is_flag=True, help="Print an array of objects.")
+
+
+@state.command("list")
+@_reading_options
+@_json_option
+def list_state(
+    group: str | None, store: str, state_dir: Path, topic: Sequence[str], partition: Sequence[int], as_json: bool
+) -> None:
+    """List what is stored, a row for each plugin and partition.
+
+    Without --group, that of all groups.
+
+    \b
+    Example:
+      framework state list --json
+    """
+    selection = _Selection(group, topic, partition)
+    with closing(open_store(store, state_dir)) as opened:
+        found = [stored for stored in opened.stored(group) if stored.unit in selection]
+    if as_json:
+        click.echo(json.dumps([_unit_object(stored) for stored in found], indent=2, ensure_ascii=False))
+    elif found:
+        several_groups = len({stored.unit.group for stored in found}) > 1
+        print_table([unit_row(stored, with_group=several_groups) for stored in found])
+    else:
+        click.echo(f"nothing is stored in {state_dir} (store {store}) that this asks for", err=True)
+
+
+@state.command()
+@click.argument("plugin")
+@_reading_options
+@framework_option("--top", type=click.IntRange(1), metavar="N", help="Only the N keys of the greatest values.")
+@_json_option
+def show(
+    plugin: str,
+    group: str | None,
+    store: str,
+    state_dir: Path,
+    topic: Sequence[str],
+    partition: Sequence[int],
+    top: int | None,
+    as_json: bool,
+) -> None:
+    """Show the state of PLUGIN, a row for each key.
+
+    The greatest values come first where all are numbers; else it goes by key.
+
+    \b
+    Example:
+      framework state show keycount --top 10
+    """
+    with closing(open_store(store, state_dir)) as opened:
+        units = _units_of(plugin, _Selection(group, topic, partition), opened)
+        entries = [Entry(stored.unit, *item) for stored in units for item in _load_state(opened, stored).items()]
+    entries = ordered(entries, top)
+    if as_json:
+        click.echo(b"[" + b",".join(b"\n  " + entry_line(entry, "topic", "partition") for entry in entries) + b"\n]")
+    elif entries:
+        print_table(entry_rows(entries))
+    else:
+        click.echo(f"the state of {plugin} has no keys yet", err=True)
+
+
+@state.command()
+@click.argument("plugin")
+@_reading_options
+def export(
+    plugin: str, group: str | None, store: str, state_dir: Path, topic: Sequence[str], partition: Sequence[int]
+) -> None:
+    """Write the state of PLUGIN as NDJSON, a line for each key.
+
+    Each is an object with plugin, topic, partition, key and value. What JSON lacks is written as codec json does: an
+    object with one key that starts with $.
+
+    \b
+    Example:
+      framework state export keycount > counts.ndjson
+    """
+    with closing(open_store(store, state_dir)) as opened:
+        for stored in _units_of(plugin, _Selection(group, topic, partition), opened):
+            for item in _load_state(opened, stored).items():
+                sys.stdout.buffer.write(entry_line(Entry(stored.unit, *item), "plugin", "topic", "partition") + b"\n")
+
+
+# Stores and what is in them
+
+
+def open_store(name: str, directory: Path, *, read_only: bool = True) -> Store:
+    """The store of that name. Raises `UsageError` for one that does not outlive its process."""
+    store = _find("store", name)
+    if not store.survives:
+        raise UsageError(f"store {name} keeps nothing beyond the worker's own process; name another --store")
+    opened: Store = store(directory, read_only=read_only)
+    return opened
+
+
+def _find(kind: Literal["codec", "store"], name: str) -> Any:
+    """The codec or store class of that name, of framework or of any installed plugin. Raises `UsageError`."""
+    try:
+        return getattr(load([]), kind)(name)
+    except UsageError:
+        for found in discover():
+            if found.plugin and name in (contributed := getattr(found.plugin, f"{kind}s")):
+                return contributed[name]
+        raise
+
+
+def _load_state(store: Store, stored: StoredUnit) -> dict[Any, Any]:
+    if stored.description is None:
+        return {}
+    try:
+        codec = _find("codec", stored.description.codec)()
+    except UsageError as error:
+        raise StateIncompatibleError(f"{stored.unit} cannot be read: {error}; install the plugin with it") from error
+    data: dict[Any, Any] = {}
+    for row in store.rows(stored.unit):
+        try:
+            fold_rows(codec, [row], data)
+        except StateCorruptError as error:
+            raise StateCorruptError(f"{stored.unit} in {store.place(stored.unit)}: {error}") from error
+    return data
+
+
+def _units_of(plugin: str, selection: _Selection, store: Store) -> list[StoredUnit]:
+    """The units of a plugin, in the group that is selected or the plugin's own. Raises `UsageError` for none."""
+    group = selection.group or f"framework-{plugin}"
+    of_plugin = [stored for stored in store.stored(group) if stored.unit.plugin == plugin]
+    found = [stored for stored in of_plugin if stored.unit in selection]
+    if found:
+        return found
+    if of_plugin:
+        there = ", ".join(f"{stored.unit.topic}-{stored.unit.partition}" for stored in of_plugin)
+        raise UsageError(f"no state of {plugin} in group {group} is of this topic and partition; there is {there}")
+    raise UsageError(f"no state of {plugin} in group {group}{_elsewhere(plugin, store)}")
+
+
+def _elsewhere(plugin: str, store: Store) -> str:
+    """What is stored instead of what was asked for."""
+    units = [stored.unit for stored in store.stored()]
+    groups = sorted({unit.group for unit in units if unit.plugin == plugin})
+    if len(groups) == 1:
+        return f", but in group {groups[0]}; add --group {groups[0]}"
+    if groups:
+        return f", but in the groups {', '.join(groups)}; choose one with --group"
+    plugins = sorted({unit.plugin for unit in units})
+    if plugins:
+        return f"{closest(plugin, plugins)}; there is state of {', '.join(plugins)}"
+    return ": nothing is stored there; check --state-dir and --store"
+
+
+# What is printed
+
+
+def _unit_object(stored: StoredUnit) -> dict[str, Any]:
+    unit, saved_at = stored.unit, stored.saved_at
+    return {
+        "group": unit.group,
+        "plugin": unit.plugin,
+        "topic": unit.topic,
+        "partition": unit.partition,
+        "last_offset": stored.last_offset,
+        "keys": stored.keys,
+        "bytes": stored.bytes,
+        "codec": stored.description.codec if stored.description else None,
+        "epoch": stored.epoch,
+        "saved_at": None if saved_at is None else datetime.fromtimestamp(saved_at, UTC).isoformat(timespec="seconds"),
+    }
+
+
+def unit_row(stored: StoredUnit, *, with_group: bool = False) -> dict[str, Any]:
+    """A row of a table of stored units."""
+    cells = _unit_object(stored)
+    first = ("group", "topic", "partition", "plugin")
+    row = {name: cells.pop(name) for name in first} | cells
+    if not with_group:
+        del row["group"]
+    return {name.replace("_", " "): "-" if cell is None else cell for name, cell in row.items()}

@@ -1,0 +1,96 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from framework.cli.plugins import plugins
+from framework.errors import PluginError
+
+EXAMPLE = str(Path(__file__).parents[2] / "examples" / "ten_lines.py")
+
+
+def invoke(*args: str) -> Result:
+    return CliRunner().invoke(plugins, args, catch_exceptions=False)
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed plugin that cannot be imported."""
+    info = tmp_path / "dist_broken-2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: dist-broken\nVersion: 2.0\n")
+    (info / "entry_points.txt").write_text("[framework.plugins]\nbroken = no_such_module\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.usefixtures("broken")
+def test_list_shows_every_plugin_and_why_one_is_broken() -> None:
+    result = invoke("list")
+    assert result.exit_code == 0
+    lines = {line.split()[0]: line for line in result.stdout.splitlines()}
+    assert "framework-keycount" in lines["keycount"]
+    assert "processor keycount" in lines["keycount"]
+    assert lines["keycount"].rstrip().endswith("ok")
+    assert "dist-broken" in lines["broken"]
+    assert "No module named 'no_such_module'" in lines["broken"]
+
+
+@pytest.mark.usefixtures("broken")
+def test_list_as_json() -> None:
+    found = {one["name"]: one for one in json.loads(invoke("list", "--json").stdout)}
+    assert found["sumbykey"]["processors"] == ["sumbykey"]
+    assert found["sumbykey"]["reason"] is None
+    assert found["broken"] | {"reason": ""} == {
+        "name": "broken",
+        "distribution": "dist-broken",
+        "version": "2.0",
+        "processors": [],
+        "codecs": [],
+        "stores": [],
+        "status": "broken",
+        "reason": "",
+    }
+    assert "no_such_module" in found["broken"]["reason"]
+
+
+def test_list_of_nothing_says_so_beside_an_empty_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framework.cli.plugins.discover", list)
+    result = invoke("list")
+    assert result.stdout == ""
+    assert "no plugins are installed" in result.stderr
+    assert json.loads(invoke("list", "--json").stdout) == []
+
+
+def test_info_tells_the_options() -> None:
+    output = invoke("info", "sumbykey").stdout
+    for part in ("framework-sumbykey", "json-decimal", "(required)", "decimal|int|float", "dots reach into objects"):
+        assert part in output
+
+
+def test_info_as_json() -> None:
+    (processor,) = json.loads(invoke("info", "sumbykey", "--json").stdout)["processors"]
+    field, number = processor["options"]
+    assert (field["name"], field["required"], field["default"]) == ("field", True, None)
+    assert (number["type"], number["required"], number["default"]) == ("decimal|int|float", False, "decimal")
+    assert (processor["state_version"], processor["key_format"], processor["value_format"]) == (
+        1,
+        "utf8",
+        "json-decimal",
+    )
+
+
+def test_info_of_a_file_without_options() -> None:
+    output = invoke("info", EXAMPLE).stdout
+    assert "Counts the visits of each page." in output
+    assert "no options" in output
+
+
+def test_an_unknown_plugin_is_an_error() -> None:
+    with pytest.raises(PluginError, match="did you mean keycount"):
+        invoke("info", "keycont")
+
+
+@pytest.mark.parametrize("command", ["list", "info"])
+def test_help_has_an_example(command: str) -> None:
+    assert f"Example:\n    framework plugins {command}" in invoke(command, "--help").stdout

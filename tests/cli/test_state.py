@@ -1,0 +1,280 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from framework.cli.main import cli
+from framework.codecs.json import JsonCodec
+from framework.codecs.msgpack import MsgpackCodec
+from framework.stores import Checkpoint, Description, Store, Unit
+from framework.stores.file import FileStore
+from framework.stores.sqlite import SqliteStore
+
+CODECS = {"json": JsonCodec(), "msgpack": MsgpackCodec()}
+Save = Callable[..., None]
+
+
+@pytest.fixture(params=[SqliteStore, FileStore], ids=lambda store: store.name)
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A store that its owner has open while the commands read it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FRAMEWORK_STORE", request.param.name)
+    opened: Store = request.param(tmp_path / "state")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def save(store: Store) -> Save:
+    def save(
+        state: dict[Any, Any],
+        partition: int = 0,
+        *,
+        group: str = "framework-keycount",
+        plugin: str = "keycount",
+        topic: str = "test",
+        codec: str = "json",
+        last_offset: int = 9,
+    ) -> None:
+        unit = Unit(group, plugin, topic, partition)
+        body = CODECS[codec].encode(state)
+        checkpoint = Checkpoint(
+            unit=unit,
+            epoch=store.claim(unit, lambda stored: None).epoch,
+            previous_offset=-1,
+            last_offset=last_offset,
+            position=last_offset + 1,
+            keys=len(state),
+            description=Description(codec, 1, 4, None),
+            row=None if store.keeps_rows else body,
+            base=[body] if store.keeps_rows else [],
+            base_begins=store.keeps_rows,
+            base_ends=store.keeps_rows,
+        )
+        assert store.save([checkpoint]) == [None]
+
+    return save
+
+
+def state(*args: str) -> Result:
+    return CliRunner().invoke(cli, ["state", *args])
+
+
+def output(*args: str) -> str:
+    result = state(*args)
+    assert (result.exit_code, result.stderr) == (0, ""), result.stderr
+    return result.stdout
+
+
+def test_list_as_json(save: Save) -> None:
+    save({"a": 1, "b": 2}, 1, last_offset=7)
+    save({"a": 1}, 0, codec="msgpack")
+    before = datetime.now(UTC).replace(microsecond=0)
+    first, second = json.loads(output("list", "--json"))
+    assert first.pop("bytes") > 0
+    assert second.pop("bytes") >= len('{"a":1,"b":2}')
+    assert abs((datetime.fromisoformat(first.pop("saved_at")) - before).total_seconds()) < 600
+    assert datetime.fromisoformat(second.pop("saved_at")).tzinfo == UTC
+    unit = {"group": "framework-keycount", "plugin": "keycount", "topic": "test", "epoch": 1}
+    assert first == unit | {"partition": 0, "last_offset": 9, "keys": 1, "codec": "msgpack"}
+    assert second == unit | {"partition": 1, "last_offset": 7, "keys": 2, "codec": "json"}
+
+
+def test_list_as_a_table(save: Save) -> None:
+    save({"a": 1})
+    heads, row = output("list").splitlines()
+    assert heads.split("  ")[0] == "topic"
+    assert all(name in heads for name in ("partition", "plugin", "last offset", "keys", "bytes", "codec", "epoch"))
+    assert "group" not in heads
+    assert row.split()[:5] == ["test", "0", "keycount", "9", "1"]
+
+
+def test_list_chooses(save: Save) -> None:
+    save({}, 0)
+    save({}, 1)
+    save({}, 0, topic="other")
+    save({}, 0, group="g")
+    assert len(json.loads(output("list", "--json"))) == 4
+    assert output("list").startswith("group")
+    assert len(json.loads(output("list", "--json", "--group", "g"))) == 1
+    assert len(json.loads(output("list", "--json", "--topic", "other"))) == 1
+    assert len(json.loads(output("list", "--json", "--partition", "0", "--partition", "2"))) == 3
+    assert len(json.loads(output("list", "--json", "--topic", "test", "--partition", "1"))) == 1
+
+
+def test_list_shows_what_is_only_claimed(store: Store) -> None:
+    store.claim(Unit("g", "keycount", "test", 0), lambda stored: None)
+    (unit,) = json.loads(output("list", "--json"))
+    assert (unit["last_offset"], unit["keys"], unit["codec"], unit["saved_at"]) == (-1, 0, None, None)
+    assert output("list").splitlines()[1].split()[-1] == "-"
+
+
+def test_list_of_nothing_creates_nothing(tmp_path: Path) -> None:
+    result = state("list", "--state-dir", str(tmp_path / "none"), "--json")
+    assert (result.exit_code, json.loads(result.stdout), result.stderr) == (0, [], "")
+    result = state("list", "--state-dir", str(tmp_path / "none"))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "nothing is stored" in result.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_show_goes_by_value_over_all_partitions(save: Save) -> None:
+    save({"a": 1, None: 5}, 0)
+    save({"": 3, "null": 2}, 1, codec="msgpack")
+    assert output("show", "keycount").splitlines() == [
+        "key     value",
+        "null    5",
+        '""      3',
+        '"null"  2',
+        "a       1",
+    ]
+    assert output("show", "keycount", "--top", "2").splitlines()[1:] == ["null  5", '""    3']
+
+
+def test_show_a_key_that_is_in_several_partitions(save: Save) -> None:
+    save({"a": 1}, 0)
+    save({"a": 2}, 1)
+    assert [line.split() for line in output("show", "keycount").splitlines()] == [
+        ["partition", "key", "value"],
+        ["test-1", "a", "2"],
+        ["test-0", "a", "1"],
+    ]
+    assert output("show", "keycount", "--partition", "0").splitlines() == ["key  value", "a    1"]
+
+
+def test_show_as_json(save: Save) -> None:
+    save({"a": Decimal("1.5"), None: 2})
+    assert json.loads(output("show", "keycount", "--json", "--top", "1")) == [
+        {"topic": "test", "partition": 0, "key": None, "value": 2}
+    ]
+
+
+def test_top_of_what_cannot_be_compared(save: Save) -> None:
+    save({"a": [1]})
+    result = state("show", "keycount", "--top", "1")
+    assert result.exit_code == 2
+    assert "that of a is a list" in result.stderr
+
+
+def test_show_state_without_keys(save: Save) -> None:
+    save({})
+    result = state("show", "keycount")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "has no keys" in result.stderr
+    assert json.loads(output("show", "keycount", "--json")) == []
+
+
+def test_export_is_lossless(save: Save) -> None:
+    first = {"a": 1, None: 2, (1, "x"): {"d": Decimal("1.50")}}
+    save(first, 0, codec="msgpack")
+    save({"a": 3}, 1)
+    lines = output("export", "keycount").splitlines()
+    assert json.loads(lines[0]) == {"plugin": "keycount", "topic": "test", "partition": 0, "key": "a", "value": 1}
+    exported = [CODECS["json"].decode(line.encode()) for line in lines]
+    assert {entry["key"]: entry["value"] for entry in exported if entry["partition"] == 0} == first
+    assert [entry["value"] for entry in exported if entry["partition"] == 1] == [3]
+
+
+@pytest.mark.parametrize("store", [SqliteStore], indirect=True)
+def test_export_folds_the_changes_in(store: Store, save: Save) -> None:
+    save({"a": 1, "b": 2}, last_offset=3)
+    unit = Unit("framework-keycount", "keycount", "test", 0)
+    row = CODECS["json"].encode([{"a": 5, "c": 1}, ["b"]])
+    change = Checkpoint(unit, 1, 3, 4, 5, 2, Description("json", 1, 4, None), row)
+    assert store.save([change]) == [None]
+    exported = [json.loads(line) for line in output("export", "keycount").splitlines()]
+    assert {entry["key"]: entry["value"] for entry in exported} == {"a": 5, "c": 1}
+
+
+@pytest.mark.parametrize("command", ["show", "export"])
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["keycont"], "no state of keycont in group framework-keycont (did you mean keycount?); there is state of "),
+        (["sumbykey"], "no state of sumbykey in group framework-sumbykey, but in group g; add --group g"),
+        (
+            ["topkeys"],
+            "in group framework-topkeys, but in the groups g, h; choose one with --group",
+        ),
+        (["keycount", "--group", "x"], "but in group framework-keycount; add --group framework-keycount"),
+        (["keycount", "--partition", "7"], "is of this topic and partition; there is test-0"),
+        (["keycount", "--topic", "x"], "is of this topic and partition; there is test-0"),
+        (["keycount", "--state-dir", "none"], "nothing is stored there; check --state-dir and --store"),
+    ],
+)
+def test_asking_for_what_is_not_there(save: Save, command: str, args: list[str], message: str) -> None:
+    save({"a": 1})
+    save({"a": 1}, plugin="sumbykey", group="g")
+    for group in "gh":
+        save({"a": 1}, plugin="topkeys", group=group)
+    result = state(command, *args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+def test_reading_disturbs_no_owner(store: Store, save: Save) -> None:
+    save({"a": 1}, last_offset=3)
+    before = store.stored()
+    for args in (["list"], ["show", "keycount"], ["export", "keycount"]):
+        output(*args)
+    assert store.stored() == before
+    unit = Unit("framework-keycount", "keycount", "test", 0)
+    row = CODECS["json"].encode([{}, []] if store.keeps_rows else {})
+    following = Checkpoint(unit, 1, 3, 4, 5, 1, Description("json", 1, 4, None), row)
+    assert store.save([following]) == [None]
+
+
+def test_state_in_an_unknown_codec(store: Store, save: Save) -> None:
+    CODECS["zip"] = CODECS["json"]
+    try:
+        save({"a": 1}, codec="zip")
+    finally:
+        del CODECS["zip"]
+    result = state("show", "keycount")
+    assert result.exit_code == 3
+    assert "no codec named 'zip'" in result.stderr
+    assert "keycount on test-0" in result.stderr
+
+
+@pytest.mark.parametrize("row", [b"[1]", b"{"])
+def test_state_that_makes_no_sense_is_corrupt(store: Store, row: bytes) -> None:
+    unit = Unit("framework-keycount", "keycount", "test", 0)
+    epoch = store.claim(unit, lambda stored: None).epoch
+    checkpoint = Checkpoint(
+        unit, epoch, -1, 0, 1, 1, Description("json", 1, 4, None), None, [row], base_begins=True, base_ends=True
+    )
+    if not store.keeps_rows:
+        checkpoint = Checkpoint(unit, epoch, -1, 0, 1, 1, Description("json", 1, 4, None), row)
+    assert store.save([checkpoint]) == [None]
+    result = state("export", "keycount")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "keycount on test-0" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["list"], ["show", "keycount"], ["export", "keycount"]])
+def test_no_state_in_memory_or_in_an_unknown_store(command: list[str]) -> None:
+    result = state(*command, "--store", "memory")
+    assert result.exit_code == 2
+    assert "keeps nothing beyond the worker's own process" in result.stderr
+    result = state(*command, "--store", "sqlit")
+    assert result.exit_code == 2
+    assert "did you mean sqlite" in result.stderr
+
+
+def test_what_is_not_ascii_goes_through_a_pipe(store: Store, save: Save, tmp_path: Path) -> None:
+    save({"日本": 1})
+    done = subprocess.run(
+        [sys.executable, "-m", "framework", "state", "export", "keycount"],
+        stdout=subprocess.PIPE,
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONIOENCODING": "ascii", "FRAMEWORK_STORE": store.name},
+    )
+    assert "日本" in done.stdout.decode()
