@@ -112,11 +112,9 @@ def _validated(spec: ProcessorSpec, values: dict[str, Any]) -> Options:
             return model.model_validate(values | as_json)
         except ValidationError as error:
             problems = error
-    lines = [f"the options of {spec.name} cannot be used:"]
-    for problem in problems.errors():
-        name = ".".join(map(str, problem["loc"]))
-        lines.append(f"  {name}{': ' if name else ''}{problem['msg']}")  # not its input, which may be a secret
-    raise UsageError("\n".join([*lines, _allowed(spec)]))
+    # Without the values, which may be secrets.
+    wrong = [": ".join(filter(None, (".".join(map(str, each["loc"])), each["msg"]))) for each in problems.errors()]
+    raise UsageError(f"the options of {spec.name} cannot be used: {'; '.join(wrong)}\n{_allowed(spec)}")
 
 
 def _read_as_json(values: Mapping[str, Any], names: set[int | str]) -> dict[str, Any]:
