@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from framework.errors import FrameworkError
 
-__all__ = ["Checkpoint", "Claim", "Description", "Store", "StoredUnit", "Unit"]
+__all__ = ["Anchor", "Checkpoint", "Claim", "Description", "Store", "StoredUnit", "Unit"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,6 +41,18 @@ class Description:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """What tells whether a log is still the one that the state was built from; None is what is not known."""
+
+    topic_id: str | None = None
+    """As the broker has it; another one for a topic that was re-created."""
+    timestamp: int | None = None
+    """Of the record at the last offset, in milliseconds since the epoch."""
+    checksum: int | None = None
+    """CRC-32 over that record's key and value."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredUnit:
     """What the store holds of a unit, without its rows."""
 
@@ -59,6 +71,9 @@ class StoredUnit:
     """How much of that is base; always all of it in a store without `keeps_rows`."""
     saved_at: float | None
     """Seconds since the epoch."""
+    anchor: Anchor = Anchor()
+    missing_offsets: int = 0
+    """How many offsets the log had lost before they were read, so that the state goes on without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +109,8 @@ class Checkpoint:
     since `base_begins`, the one of that very checkpoint included, are loaded after it."""
     changes: int = 0
     """How many keys changed, for observers."""
+    anchor: Anchor = Anchor()
+    missing_offsets: int = 0
 
 
 class Store(ABC):

@@ -1,0 +1,191 @@
+"""Full disks, missing rights, and locks."""
+
+import fcntl
+import os
+import resource
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from framework.errors import StoreError
+from framework.stores import Store
+from framework.stores._files import file_name, locked, replace_file
+from framework.stores.file import FileStore
+from framework.stores.sqlite import SqliteStore
+from tests.stores.conftest import only
+from tests.stores.units import UNIT, Owner, accept_all, snapshot
+
+on_disk = only(SqliteStore, FileStore)
+
+
+@contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """What a full disk is like: writes fail in the middle."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def as_a_stranger() -> Iterator[None]:
+    """Rights do not bind root, so be somebody else for a while."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.fixture
+def public_directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@on_disk
+def test_a_full_disk_leaves_the_state_as_it_was(store_type: type[Store], directory: Path) -> None:
+    with closing(store_type(directory)) as store:
+        owner = Owner(store)
+        owner.save(b"x" * 1000)
+        before = snapshot(store)
+
+        for size in (100, 20_000, 100_000):
+            with (
+                no_file_longer_than(size),
+                pytest.raises(StoreError, match=f"{directory}.*what is stored is as it was"),
+            ):
+                owner.try_save(owner.checkpoint(b"y" * 200_000))
+            with no_file_longer_than(100), pytest.raises(StoreError, match=f"{directory}"):
+                store.claim(UNIT, accept_all)
+            assert snapshot(store) == before
+
+        owner.save(b"z")
+    with closing(store_type(directory, read_only=True)) as store:
+        assert list(store.rows(UNIT))[-1] == b"z"
+
+
+@on_disk
+def test_a_full_disk_at_the_first_claim_leaves_nothing(store_type: type[Store], directory: Path) -> None:
+    with closing(store_type(directory)) as store:
+        with no_file_longer_than(100), pytest.raises(StoreError):
+            store.claim(UNIT, accept_all)
+
+        assert store.stored() == []
+        assert Owner(store).epoch == 1
+
+
+def test_what_a_disk_still_holds_is_saved(directory: Path) -> None:
+    store = FileStore(directory)
+    small, large = Owner(store), Owner(store, UNIT.__class__("group", "keycount", "topic", 1))
+
+    with no_file_longer_than(10_000):
+        outcomes = store.save([small.checkpoint(b"{}"), large.checkpoint(b"x" * 20_000)])
+
+    assert [type(outcome) for outcome in outcomes] == [type(None), StoreError]
+    assert [stored.last_offset for stored in store.stored()] == [0, -1]
+
+
+@on_disk
+def test_a_directory_that_cannot_be_written_is_named(store_type: type[Store], public_directory: Path) -> None:
+    public_directory.chmod(0o555)
+
+    for directory in (public_directory, public_directory / "state"):
+        with (
+            as_a_stranger(),
+            pytest.raises(StoreError, match=f"{directory}.*give this user the right to it, or choose another"),
+        ):
+            store_type(directory)
+
+
+@on_disk
+def test_reading_needs_no_right_to_write(store_type: type[Store], public_directory: Path) -> None:
+    with closing(store_type(public_directory)) as store:
+        Owner(store).save(b"[1]")
+        before = snapshot(store)
+
+    with as_a_stranger(), closing(store_type(public_directory, read_only=True)) as store:
+        assert snapshot(store) == before
+
+
+@on_disk
+def test_what_may_not_be_read_is_not_taken_for_empty(store_type: type[Store], public_directory: Path) -> None:
+    with closing(store_type(public_directory)) as store:
+        Owner(store).save(b"[1]")
+    (public_directory / "group").chmod(0o700)
+
+    with as_a_stranger(), closing(store_type(public_directory, read_only=True)) as store:
+        for read in (store.stored, lambda: store.stored("group"), lambda: list(store.rows(UNIT))):
+            with pytest.raises(StoreError, match="give this user the right"):
+                read()
+
+
+@on_disk
+def test_a_process_that_hangs_with_the_lock_is_told_of(
+    store_type: type[Store], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framework.stores._files.LOCK_SECONDS", 0)
+    with closing(store_type(directory)) as store:
+        owner = Owner(store)
+        [lock] = directory.rglob("*.lock")
+        with lock.open() as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+
+            with pytest.raises(StoreError, match=f"another process holds the lock {lock}"):
+                owner.try_save(owner.checkpoint(b"[1]"))
+
+        owner.save(b"[1]")
+
+
+def test_a_reader_looks_for_files_only_while_none_is_renamed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framework.stores._files.LOCK_SECONDS", 0)
+    store = FileStore(directory)
+    Owner(store).save(b"[1]")
+    with locked(directory / "group" / "keycount" / ".lock"), pytest.raises(StoreError, match="holds the lock"):
+        list(store.rows(UNIT))
+
+
+def test_a_file_is_on_disk_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    synced = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), path.read_bytes()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    replace_file(path, b"new")
+
+    assert synced == [(False, b"old"), (True, b"new")]
+
+
+def test_a_lock_waits_for_its_turn(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with locked(path), path.open() as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locked(path, shared=True), locked(path, shared=True), path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def test_a_shared_lock_creates_nothing(tmp_path: Path) -> None:
+    with locked(tmp_path / "lock", shared=True):
+        pass
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("plain-1.x_y", "plain-1.x_y"), ("..", "%2E."), (".hidden", "%2Ehidden"), ("a/b", "a%2Fb"), ("é*", "%C3%A9%2A")],
+)
+def test_file_names_are_safe(name: str, expected: str) -> None:
+    assert file_name(name) == expected

@@ -1,0 +1,78 @@
+"""What the tests of the stores share: a unit, checkpoints of it, and readers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from framework.errors import FrameworkError
+from framework.stores import Anchor, Checkpoint, Claim, Description, Store, StoredUnit, Unit
+
+UNIT = Unit("group", "keycount", "topic", 0)
+DESCRIPTION = Description("json", 1, 4, "cluster")
+ANCHOR = Anchor("c33bce09", 1_714_564_800_000, 0xFFFF_FFFF)
+
+
+def accept_all(stored: StoredUnit) -> None:
+    """Accept whatever is stored."""
+
+
+@dataclass
+class Owner:
+    """Claims a unit, and saves as the owner that it then is."""
+
+    store: Store
+    unit: Unit = UNIT
+
+    def __post_init__(self) -> None:
+        self.claim: Claim = self.store.claim(self.unit, accept_all)
+        self.epoch = self.claim.epoch
+        self.last_offset = -1 if self.claim.previous is None else self.claim.previous.last_offset
+
+    def checkpoint(
+        self,
+        row: bytes | None = None,
+        *,
+        records: int = 1,
+        base: Sequence[bytes] = (),
+        begins: bool = False,
+        ends: bool = False,
+    ) -> Checkpoint:
+        """The next checkpoint, `records` further on."""
+        last_offset = self.last_offset + records
+        return Checkpoint(
+            unit=self.unit,
+            epoch=self.epoch,
+            previous_offset=self.last_offset,
+            last_offset=last_offset,
+            position=last_offset + 1,
+            keys=7,
+            description=DESCRIPTION,
+            row=row,
+            base=base,
+            base_begins=begins,
+            base_ends=ends,
+            anchor=ANCHOR,
+            missing_offsets=3,
+        )
+
+    def try_save(self, checkpoint: Checkpoint) -> FrameworkError | None:
+        [outcome] = self.store.save([checkpoint])
+        if outcome is None:
+            self.last_offset = checkpoint.last_offset
+        return outcome
+
+    def save(
+        self,
+        row: bytes | None = None,
+        *,
+        records: int = 1,
+        base: Sequence[bytes] = (),
+        begins: bool = False,
+        ends: bool = False,
+    ) -> None:
+        """Save the next checkpoint, which must succeed."""
+        assert self.try_save(self.checkpoint(row, records=records, base=base, begins=begins, ends=ends)) is None
+
+
+def snapshot(store: Store, unit: Unit = UNIT) -> tuple[list[StoredUnit], list[bytes]]:
+    """All that can be read of a unit."""
+    return [stored for stored in store.stored() if stored.unit == unit], list(store.rows(unit))
