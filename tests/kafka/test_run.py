@@ -55,16 +55,33 @@ def test_goes_on_where_it_stopped(store, on_broker, topic, produce, read_topic, 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_after_a_last_checkpoint(number, on_broker, topic, produce, read_topic, tmp_path):
     name = topic()
-    args = ["--plugin", "keycount", "--topic", name, "--checkpoint-interval", "1h", *on_broker]
-    with _Traffic(produce, name) as traffic, Worker(*args, cwd=tmp_path) as worker:
-        worker.wait_for("assigned: ")
-        traffic.wait_for_more()
+    (tmp_path / "tells.py").write_text(TELLING_PLUGIN)
+    args = ["--plugin", "keycount", "--plugin", "tells.py", "--topic", name, "--checkpoint-interval", "1h", *on_broker]
+    with _Traffic(produce, name), Worker(*args, cwd=tmp_path) as worker:
+        worker.wait_for("applied record 500")
         worker.signal(number)
         assert worker.wait() == 0
     assert sum(exported(tmp_path, "keycount").values()) > 0
     done = framework("run", *args, "--stop-at-end", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert exported(tmp_path, "keycount") == truth(read_topic(name))
+
+
+TELLING_PLUGIN = '''
+import logging
+
+from framework import Processor
+
+
+class Tells(Processor):
+    api_version = 1
+    applied = 0
+
+    def process(self, record, state, out):
+        Tells.applied += 1
+        if Tells.applied % 500 == 0:
+            logging.getLogger("framework").info("applied record %d", Tells.applied)
+'''
 
 
 def test_sigkill_in_the_middle_changes_no_count(on_broker, topic, produce, read_topic, tmp_path):

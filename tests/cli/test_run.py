@@ -1,0 +1,117 @@
+"""`framework run` on the embedded broker: what is fed comes out exactly, or the run fails."""
+
+import asyncio
+import json
+import random
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from framework import Processor, RecordsLostError
+from framework.inputs import InputRecord
+from framework.plugins import load
+from framework.runtime import runner as runner_module
+from framework.runtime.runner import Runner, RunSettings
+from tests.kafka.worker import framework
+
+FLIGHTS = Path(__file__).parents[2] / "examples" / "data" / "flights-2013-01.csv"
+
+
+def by_key(stdout: str) -> dict[str | None, int]:
+    return {entry["key"]: entry["value"] for entry in map(json.loads, stdout.splitlines())}
+
+
+def test_a_real_data_set_counts_as_sort_and_uniq_do(tmp_path):
+    pipeline = f"tail -n +2 {FLIGHTS} | cut -d, -f14 | sort | uniq -c"
+    uniq = subprocess.run(["bash", "-c", pipeline], capture_output=True, text=True, check=True)
+    expected = {key: int(count) for count, key in map(str.split, uniq.stdout.splitlines())}
+    args = ["run", "--plugin", "keycount", "--input", FLIGHTS, "--input-key", "dest", "--stop-at-end"]
+    done = framework(*args, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert by_key(done.stdout) == expected
+    assert len(expected) == 94
+    assert not (tmp_path / "state").exists()
+    table = framework(*args, cwd=tmp_path).stdout.splitlines()
+    assert [line.split() for line in table[:2]] == [
+        ["key", "value"],
+        [max(expected, key=lambda key: expected[key]), str(max(expected.values()))],
+    ]
+
+
+@pytest.mark.slow
+def test_a_file_of_some_hundred_megabytes_comes_out_exactly(tmp_path):
+    chance = random.Random(5)
+    expected: Counter[str] = Counter()
+    with (tmp_path / "large.tsv").open("w") as file:
+        for _ in range(150_000):
+            key = f"key-{chance.randrange(5000)}"
+            expected[key] += 1
+            file.write(f"{key}\t{'x' * chance.randrange(1000, 3000)}\n")
+    assert (tmp_path / "large.tsv").stat().st_size > 250_000_000
+    done = framework("run", "--plugin", "keycount", "--input", "large.tsv", "--stop-at-end", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert by_key(done.stdout) == expected
+
+
+def test_standard_input(tmp_path):
+    lines = "a\t1\nb\t2\na\t3\nno key\n"
+    args = ["run", "--plugin", "keycount", "--input", "-", "--stop-at-end", "--json"]
+    done = framework(*args, cwd=tmp_path, stdin=lines)
+    assert done.returncode == 0, done.stderr
+    assert by_key(done.stdout) == {"a": 2, "b": 1, None: 1}
+
+
+def test_with_nothing_named_it_says_that_it_is_a_trial(tmp_path):
+    done = framework("run", "--plugin", "keycount", "--stop-at-end", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "GENERATED TRAFFIC on the EMBEDDED BROKER" in done.stderr
+    assert sum(by_key(done.stdout).values()) == 100_000
+
+
+def test_the_guarantee_is_printed(tmp_path):
+    args = ["run", "--plugin", "keycount", "--input", FLIGHTS, "--stop-at-end", "--store", "sqlite"]
+    done = framework(*args, "--on-error", "skip", cwd=tmp_path)
+    assert "state: exactly once · outputs: at least once · bad record: skip" in done.stderr
+    assert "store: sqlite state" in done.stderr
+    assert (tmp_path / "state").exists()
+
+
+def test_a_bad_line_of_the_input_fails_the_run(tmp_path):
+    (tmp_path / "bad.ndjson").write_text('{"k": "a"}\n{"k": }\n')
+    args = ["run", "--plugin", "keycount", "--input", "bad.ndjson", "--input-key", "k", "--stop-at-end"]
+    done = framework(*args, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "bad.ndjson, line 2" in done.stderr
+    assert done.stdout == ""
+
+
+class Slow(Processor):
+    api_version = 1
+
+    def process_batch(self, batch, state, out):
+        time.sleep(0.01)
+        state["records"] = state.get("records", 0) + len(batch)
+
+
+def test_records_that_the_embedded_broker_dropped_are_an_error(monkeypatch, tmp_path):
+    """Without pacing it drops them without a word: the run must notice, not give a wrong count."""
+
+    class Unpaced(runner_module.Feed):
+        def __init__(self, *args, embedded, applied, **named):
+            super().__init__(*args, embedded=False, **named)
+
+    monkeypatch.setattr(runner_module, "Feed", Unpaced)
+    settings = RunSettings(
+        plugins=load([f"{__name__}:Slow"]),
+        topics=["t"],
+        bootstrap_servers=None,
+        group="g",
+        store="memory",
+        stop_at_end=True,
+        records=iter(InputRecord(b"%d" % number, b"x" * 10_000, number) for number in range(10_000)),
+    )
+    with pytest.raises(RecordsLostError):
+        asyncio.run(Runner(settings).run())
