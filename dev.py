@@ -27,6 +27,7 @@ PACKAGES = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject
 FLIGHTS = ROOT / "examples" / "data" / "flights-2013-01.csv"
 COUNT_FLIGHTS = ["--plugin", "keycount", "--input", os.path.relpath(FLIGHTS), "--input-key", "dest", "--stop-at-end"]
 CODE = ["framework", "plugins", "tests", "dev.py"]
+NO_KAFKA = ["-m", "not kafka and not docker", "--ignore=tests/kafka", "--ignore=tests/faults"]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -68,7 +69,7 @@ def unit(arguments: list[str]) -> int:
             say(f"no Python {version} on this machine")
             continue
         bin_directory = set_up(python, "test", venv=f".venv-{version}")
-        command = [str(bin_directory / "python"), "-m", "pytest", "-m", "not kafka and not docker", *arguments]
+        command = [str(bin_directory / "python"), "-m", "pytest", *NO_KAFKA, *arguments]
         status = subprocess.run(command, cwd=ROOT, check=False).returncode or status
     return status
 

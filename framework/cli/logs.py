@@ -21,9 +21,15 @@ def configure(format: Literal["text", "json"] = "text", *, debug: bool = False) 
     logging.getLogger("aiokafka").setLevel(logging.INFO if debug else logging.WARNING)
 
 
+_NO_NEWS = (
+    "because it is rebalancing",  # heartbeats in each rebalance
+    "GroupCoordinatorNotAvailableError",  # a new broker's first group, asked for again at once
+)
+
+
 def _is_news(record: logging.LogRecord) -> bool:
-    """Each rebalance makes aiokafka warn of failed heartbeats, which is as it should be."""
-    return not (record.name.startswith("aiokafka") and "because it is rebalancing" in record.getMessage())
+    """Whether a message tells of more than what is as it should be; aiokafka warns of that, too."""
+    return not (record.name.startswith("aiokafka") and any(text in record.getMessage() for text in _NO_NEWS))
 
 
 class _TextFormatter(logging.Formatter):

@@ -212,6 +212,7 @@ def test_transactions_leave_gaps_in_the_offsets(isolation_level, on_broker, topi
 def test_a_compacted_topic_has_gaps_in_the_offsets(on_broker, topic, produce, read_topic, tmp_path):
     config = {"cleanup.policy": "compact", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.001"}
     name = topic(1, config)
+    produce(name, ["once"])
     for _ in range(3):
         produce(name, KEYS[:300])
     _wait_until_compacted(lambda: produce(name, ["another"]), lambda: read_topic(name))
