@@ -14,11 +14,13 @@ from framework.errors import (
     ProcessingError,
     RecordError,
     RecordsLostError,
+    StalledError,
     StateCorruptError,
     StateError,
     StateIncompatibleError,
     StoreError,
     TopicNotFoundError,
+    TopicRecreatedError,
     UsageError,
 )
 from framework.hookspecs import hookimpl
@@ -26,10 +28,11 @@ from framework.output import Output
 from framework.processor import API_VERSION, Options, Processor
 from framework.records import Batch, Record, TopicPartition
 from framework.state import State
-from framework.stores import Checkpoint, Claim, Description, Store, StoredUnit, Unit
+from framework.stores import Anchor, Checkpoint, Claim, Description, Store, StoredUnit, Unit
 
 __all__ = [
     "API_VERSION",
+    "Anchor",
     "Batch",
     "BrokerError",
     "Checkpoint",
@@ -51,6 +54,7 @@ __all__ = [
     "Record",
     "RecordError",
     "RecordsLostError",
+    "StalledError",
     "State",
     "StateCorruptError",
     "StateError",
@@ -60,6 +64,7 @@ __all__ = [
     "StoredUnit",
     "TopicNotFoundError",
     "TopicPartition",
+    "TopicRecreatedError",
     "Unit",
     "UsageError",
     "hookimpl",

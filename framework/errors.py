@@ -12,6 +12,7 @@ The hierarchy; each class carries the exit status of the command that it ends::
     ├── CodecError                    1  a value that the codec cannot hold without loss
     ├── StoreError                    1  the store could not read or write (disk, permissions)
     ├── OffsetOutOfRangeError         1  the log does not hold the stored position any more
+    │   └── TopicRecreatedError       1  the log is not the one that the stored state was built from
     ├── RecordsLostError              1  the embedded broker dropped records before they were read
     ├── StateError                    3  base of what is wrong with stored state
     │   ├── StateCorruptError         3  damaged: checksum, truncation, missing rows
@@ -19,6 +20,7 @@ The hierarchy; each class carries the exit status of the command that it ends::
     │   └── FencedError               3  another owner has claimed the partition
     ├── BrokerError                   4  the broker cannot be reached or refuses
     │   └── TopicNotFoundError        4  a topic that is not there
+    ├── StalledError                  1  a partition makes no progress, or the consumer is dead
     └── InternalError                 1  a promise of our own code is broken: a bug
 
 Messages tell what happened, to what (topic, partition, offset, plugin, file) and what to do.
@@ -39,11 +41,13 @@ __all__ = [
     "ProcessingError",
     "RecordError",
     "RecordsLostError",
+    "StalledError",
     "StateCorruptError",
     "StateError",
     "StateIncompatibleError",
     "StoreError",
     "TopicNotFoundError",
+    "TopicRecreatedError",
     "UsageError",
 ]
 
@@ -92,6 +96,10 @@ class OffsetOutOfRangeError(FrameworkError):
     """The log does not hold the position that the stored state continues from."""
 
 
+class TopicRecreatedError(OffsetOutOfRangeError):
+    """The log is not the one that the stored state was built from: the topic was re-created, or its log truncated."""
+
+
 class RecordsLostError(FrameworkError):
     """The embedded broker dropped records that were not read yet."""
 
@@ -122,6 +130,10 @@ class BrokerError(FrameworkError):
 
 class TopicNotFoundError(BrokerError):
     """A topic that the broker does not have."""
+
+
+class StalledError(FrameworkError):
+    """A partition with records to read makes no progress, or the consumer is dead."""
 
 
 class InternalError(FrameworkError):

@@ -36,6 +36,8 @@ class Format:
 
     name: str
     read: Callable[[bytes], Any]
+    mutable: bool = False
+    """Whether a value that was read can be changed in place."""
 
     def read_column(self, column: Sequence[bytes | None]) -> Sequence[Any]:
         """Read a whole column of keys or values at once; nulls stay None.
@@ -136,8 +138,8 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
         for form in (
             Format("utf8", bytes.decode),
             Format("bytes", _same),
-            Format("json", json_reader(parse_float=_finite_float)),
-            Format("json-decimal", json_reader(parse_float=_decimal)),
+            Format("json", json_reader(parse_float=_finite_float), mutable=True),
+            Format("json-decimal", json_reader(parse_float=_decimal), mutable=True),
             Format("int", _number(int)),
             Format("int32", _packed(">i")),
             Format("int64", _packed(">q")),

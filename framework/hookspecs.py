@@ -3,7 +3,7 @@
 Hooks register; they never run per record. The observers are called at most once a batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from framework.codecs import Codec
     from framework.errors import ProcessingError
     from framework.processor import Processor
+    from framework.runtime.policy import OnError
     from framework.stores import Store
 
 __all__ = ["PROJECT", "hookimpl", "hookspec"]
@@ -54,7 +55,16 @@ def framework_checkpoint_saved(plugin: str, partition: TopicPartition, last_offs
 
 
 @hookspec
-def framework_record_failed(
-    plugin: str, partition: TopicPartition, offset: int, error: "ProcessingError", skipped: bool
+def framework_records_failed(
+    plugin: str, partition: TopicPartition, errors: "Mapping[int, ProcessingError]", on_error: "OnError"
 ) -> None:
-    """A record could not be applied; `skipped` tells whether the runtime goes on after it."""
+    """Records of a batch could not be applied, nor in any retry: what is wrong with each, by its offset.
+
+    `on_error` tells what the runtime does with them. After a restart, and after a failure that made the runtime go back
+    to its last checkpoint, it may fail on the same records again, and tell so again.
+    """
+
+
+@hookspec
+def framework_gap(plugin: str, partition: TopicPartition, first: int, stop: int) -> None:
+    """The log had lost the offsets `first` up to, not including, `stop`, and the state goes on without them."""

@@ -28,6 +28,10 @@ class OutputRecord:
     key: bytes | None
     value: bytes | None
     headers: Headers
+    partition: int | None = None
+    """Where it goes; None: by its key."""
+    timestamp: int | None = None
+    """In milliseconds since the epoch; None: the time when it is sent."""
 
 
 class Output:
@@ -107,6 +111,10 @@ class Output:
     def _cut(self, mark: int) -> None:
         """Forget what was sent since `mark`: its record has failed."""
         del self._records[mark:]
+
+    def _add(self, record: OutputRecord) -> None:
+        """Take a record of the runtime's own, such as a dead letter, on the same way."""
+        self._records.append(record)
 
     def _take(self) -> list[OutputRecord]:
         taken, self._records = self._records, []

@@ -75,15 +75,15 @@ class Batch:
 
     def slice(self, first: int, stop: int) -> "Batch":
         """The records at positions `first` up to, not including, `stop`."""
-        return replace(
-            self,
-            start=self._border(first) if first else self.start,
-            end=self._border(stop),
-            offsets=self.offsets[first:stop],
-            timestamps=self.timestamps[first:stop],
-            keys=self.keys[first:stop],
-            values=self.values[first:stop],
-            headers=self.headers[first:stop],
+        return Batch(
+            self.source,
+            self._border(first) if first else self.start,
+            self._border(stop),
+            self.offsets[first:stop],
+            self.timestamps[first:stop],
+            self.keys[first:stop],
+            self.values[first:stop],
+            self.headers[first:stop],
         )
 
     def _border(self, index: int) -> int:

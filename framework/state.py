@@ -23,6 +23,9 @@ _IMMUTABLE: Final = frozenset(
 )  # fmt: skip
 """Types whose values cannot change in place. A tuple may hold a list, so it is not among them."""
 
+_KEPT_AS_IS: Final = _IMMUTABLE | {type(_MISSING)}
+_CONTAINERS: Final = frozenset({list, dict, set, tuple})
+
 
 class State(MutableMapping[K, V], Generic[K, V]):
     """A dict that remembers which keys changed since the last `take_changes`.
@@ -108,7 +111,8 @@ class State(MutableMapping[K, V], Generic[K, V]):
         self._changed.update(new)
 
     def _touch(self, key: K) -> None:
-        self._remember(key)
+        if self._undo is not None:
+            self._remember(key)
         self._changed.add(key)
 
     def _touch_mutable(self) -> None:
@@ -159,8 +163,16 @@ class State(MutableMapping[K, V], Generic[K, V]):
     def _remember(self, *keys: K) -> None:
         if self._undo is None:
             return
+        data, undo = self._data, self._undo
         for key in keys:
-            if key not in self._undo:
-                value = self._data.get(key, _MISSING)
-                mutable = value is not _MISSING and type(value) not in _IMMUTABLE
-                self._undo[key] = copy.deepcopy(value) if mutable else value
+            if key not in undo:
+                value = data.get(key, _MISSING)
+                undo[key] = value if type(value) in _KEPT_AS_IS else _copied(value)
+
+
+def _copied(value: Any) -> Any:
+    """A deep copy; quickly, where a container holds nothing that can change in place."""
+    kind = type(value)
+    if kind in _CONTAINERS and _IMMUTABLE.issuperset(map(type, value.values() if kind is dict else value)):
+        return kind(value)
+    return copy.deepcopy(value)

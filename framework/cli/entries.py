@@ -12,7 +12,7 @@ from framework.codecs.json import JsonCodec
 from framework.errors import UsageError
 from framework.stores import Unit
 
-__all__ = ["Entry", "entry_line", "entry_rows", "ordered"]
+__all__ = ["Entry", "entry_line", "entry_rows", "ordered", "shown"]
 
 _JSON: Final = JsonCodec()
 _PLAIN: Final = (float, Decimal, date, timedelta, UUID)
@@ -42,14 +42,14 @@ def ordered(entries: Sequence[Entry], top: int | None = None) -> list[Entry]:
         return sorted(by_key, key=_value_order, reverse=True)[:top]
     if top is not None:
         raise UsageError(
-            f"--top compares values, which must be numbers; that of {_shown(odd.key)} is a {type(odd.value).__name__}"
+            f"--top compares values, which must be numbers; that of {shown(odd.key)} is a {type(odd.value).__name__}"
         )
     return by_key
 
 
 def _key_order(entry: Entry) -> tuple[bool, Any, str]:
     is_number = isinstance(entry.key, int | float | Decimal) and not _is_nan(entry.key)
-    return not is_number, entry.key if is_number else 0, _shown(entry.key)
+    return not is_number, entry.key if is_number else 0, shown(entry.key)
 
 
 def _value_order(entry: Entry) -> tuple[bool, Any]:
@@ -68,12 +68,12 @@ def entry_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     several = len(keys) < len(entries)
     return [
         ({"partition": f"{entry.unit.topic}-{entry.unit.partition}"} if several else {})
-        | {"key": _shown(entry.key, quoted=quoted), "value": _shown(entry.value)}
+        | {"key": shown(entry.key, quoted=quoted), "value": shown(entry.value)}
         for entry in entries
     ]
 
 
-def _shown(value: Any, *, quoted: bool = False) -> str:
+def shown(value: Any, *, quoted: bool = False) -> str:
     """A key or value for a person; None is `null`, and strings that look like something else are in quotes."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=not value.isprintable()) if quoted or _is_confusing(value) else value

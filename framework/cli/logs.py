@@ -15,7 +15,7 @@ def configure(format: Literal["text", "json"] = "text", *, debug: bool = False) 
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonFormatter() if format == "json" else _TextFormatter(tracebacks=debug))
     if not debug:
-        handler.addFilter(_is_news)
+        handler.addFilter(_News())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("framework").setLevel(logging.DEBUG if debug else logging.INFO)
     logging.getLogger("aiokafka").setLevel(logging.INFO if debug else logging.WARNING)
@@ -27,9 +27,28 @@ _NO_NEWS = (
 )
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a message tells of more than what is as it should be; aiokafka warns of that, too."""
-    return not (record.name.startswith("aiokafka") and any(text in record.getMessage() for text in _NO_NEWS))
+_REPEAT_SECONDS = 10.0
+"""How long a message of aiokafka's is not repeated: for a topic that was deleted it has hundreds a second."""
+_REMEMBERED = 1000
+
+
+class _News(logging.Filter):
+    """Drops what aiokafka warns of although it is as it should be, and what it has just said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("aiokafka"):
+            return True
+        message = record.getMessage()
+        if any(text in message for text in _NO_NEWS) or record.created < self._said.get(message, 0.0) + _REPEAT_SECONDS:
+            return False
+        if len(self._said) >= _REMEMBERED:
+            self._said.clear()
+        self._said[message] = record.created
+        return True
 
 
 class _TextFormatter(logging.Formatter):

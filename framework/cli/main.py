@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": ("framework.cli.demo:demo", "Watch keycount on generated traffic."),
     "broker": ("framework.cli.broker:broker", "Run the embedded broker alone."),
     "produce": ("framework.cli.produce:produce", "Send a file's records to a topic."),
+    "dead-letters": ("framework.cli.dead_letters:dead_letters", "List records that failed, or send them again."),
     "plugins": ("framework.cli.plugins:plugins", "Show which plugins are installed, and their options."),
     "state": ("framework.cli.state:state", "Read stored state, or take it over from elsewhere."),
 }

@@ -76,10 +76,27 @@ _format_metavar: Final = "|".join(FORMATS)
 )
 @framework_option(
     "--on-error",
-    type=click.Choice(["stop", "skip"]),
+    type=click.Choice(["stop", "skip", "dead-letter"]),
     default="stop",
     show_default=True,
     help="What to do with a record that cannot be applied.",
+)
+@framework_option(
+    "--dead-letter-topic", metavar="T", help="Where such records go, with their reason, with --on-error dead-letter."
+)
+@framework_option(
+    "--retries",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="How often such a record is tried again before that.",
+)
+@framework_option(
+    "--retry-backoff",
+    type=DURATION,
+    default="100ms",
+    show_default=True,
+    help="How long its partition waits before the first retry; twice as long before each next, up to a minute.",
 )
 @framework_option(
     "--isolation-level",
@@ -95,6 +112,20 @@ _format_metavar: Final = "|".join(FORMATS)
 )
 @framework_option(
     "--stop-at-end", is_flag=True, help="Stop once what was in the topics at the start is applied and stored."
+)
+@framework_option(
+    "--stall-timeout",
+    type=DURATION,
+    default="60s",
+    show_default=True,
+    help="How long a partition that has records may make no progress before that is reported.",
+)
+@framework_option(
+    "--on-stall",
+    type=click.Choice(["warn", "stop"]),
+    default="warn",
+    show_default=True,
+    help="Whether that ends the worker, too.",
 )
 @framework_option("--embedded", is_flag=True, help="Use the embedded broker, with generated traffic.")
 @framework_option("--input", metavar="FILE", help="Feed this file (or -) through the embedded broker.")

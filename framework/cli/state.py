@@ -233,6 +233,7 @@ def _unit_object(stored: StoredUnit) -> dict[str, Any]:
         "bytes": stored.bytes,
         "codec": stored.description.codec if stored.description else None,
         "epoch": stored.epoch,
+        "missing_offsets": stored.missing_offsets,
         "saved_at": None if saved_at is None else datetime.fromtimestamp(saved_at, UTC).isoformat(timespec="seconds"),
     }
 

@@ -1,15 +1,15 @@
 """The loader: brings the tasks of an assignment from assigned to seeking, outside the rebalance callback."""
 
+import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from framework.checkpoint import fold_rows
 from framework.codecs import Codec
-from framework.errors import OffsetOutOfRangeError, RecordsLostError, StateCorruptError
-from framework.records import TopicPartition
+from framework.errors import OffsetOutOfRangeError, RecordsLostError, StateCorruptError, TopicRecreatedError
+from framework.records import Record, TopicPartition
 from framework.runtime.io import RunIO
 from framework.runtime.source import Source
 from framework.runtime.task import LogRange, OnOutOfRange, PartitionTask, TaskStatus
@@ -26,7 +26,7 @@ _FOLD_SECONDS: Final = 0.05
 """Seconds of loading in one go; between two, other work gets the store's thread."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Loader:
     """Claims units, loads their rows, and settles where reading goes on."""
 
@@ -37,6 +37,10 @@ class Loader:
     on_out_of_range: OnOutOfRange
     embedded: bool
     """On the embedded broker, offsets that are gone were dropped by it: an error whatever the policy."""
+    hook: Any
+    """pluggy's observers."""
+    steps: int = field(default=0, init=False)
+    """Grows while anything is loaded."""
 
     async def load(
         self, assigned: Mapping[TopicPartition, Sequence[PartitionTask]], ready: Callable[[TopicPartition], None]
@@ -44,6 +48,7 @@ class Loader:
         """Load all tasks; `ready` is called for each partition when its tasks are."""
         claims = {task: await self._claim(task) for tasks in assigned.values() for task in tasks}
         ranges = await self.source.log_ranges(list(assigned))
+        last_records = await self._last_records(claims, ranges)
 
         def must_load(partition: TopicPartition) -> bool:
             return not all(task.holds(claims[task]) for task in assigned[partition])
@@ -51,37 +56,57 @@ class Loader:
         for partition in sorted(assigned, key=must_load):
             for task in assigned[partition]:
                 await self._load(task, claims[task])
-                await self._settle(task, ranges[partition])
+                await self._settle(task, ranges[partition], last_records.get(task))
                 task.move(TaskStatus.SEEKING)
+                self.steps += 1
             ready(partition)
 
     async def _claim(self, task: PartitionTask) -> Claim:
         if task.status is TaskStatus.ASSIGNED:
             task.move(TaskStatus.LOADING)
         claim: Claim = await self.run_io(self.store.claim, task.unit, task.accept)
+        self.steps += 1
         return claim
+
+    async def _last_records(
+        self, claims: Mapping[PartitionTask, Claim], ranges: Mapping[TopicPartition, LogRange]
+    ) -> dict[PartitionTask, Record]:
+        """The records that the stored states should end with, as the log has them now; without those that are gone."""
+        places = {
+            task: (task.source, claim.previous.last_offset)
+            for task, claim in claims.items()
+            if claim.previous is not None
+            and claim.previous.anchor.checksum is not None
+            and ranges[task.source].start <= claim.previous.last_offset < ranges[task.source].end
+        }
+        records = await self.source.records_at(set(places.values())) if places else {}
+        return {task: records[place] for task, place in places.items() if place in records}
 
     async def _load(self, task: PartitionTask, claim: Claim) -> None:
         if task.holds(claim):
             task.loaded(claim, None)
             return
+        if claim.previous is None:
+            task.loaded(claim, {})
+            return
         data: dict[Any, Any] = {}
-        rows = self.store.rows(task.unit)
+        rows, clock = self.store.rows(task.unit, claim.epoch), asyncio.get_running_loop().time
         try:
-            while await self.run_io(_fold_some, task.definition.codec, rows, data):
-                pass
+            while await self.run_io(_fold_some, task.definition.codec, rows, data, clock):
+                self.steps += 1
         except StateCorruptError as error:
             raise StateCorruptError(f"{task.unit}: {error}") from error
         finally:
             await self.run_io(_close, rows)
         task.loaded(claim, data)
 
-    async def _settle(self, task: PartitionTask, log_range: LogRange) -> None:
+    async def _settle(self, task: PartitionTask, log_range: LogRange, last_record: Record | None) -> None:
         """Find where reading goes on, and store it before the first record, so that no restart finds another place."""
         if task.is_new:
             task.start_at(await self._start_position(task.source, log_range))
         else:
-            await self._settle_in_range(task, log_range)
+            await self._settle_in_log(task, log_range, last_record)
+        task.belongs_to(log_range)
         checkpoint = task.capture()
         if checkpoint is not None:
             (outcome,) = await self.run_io(self.store.save, [checkpoint])
@@ -91,42 +116,64 @@ class Loader:
 
     async def _start_position(self, partition: TopicPartition, log_range: LogRange) -> int:
         if self.start == "earliest":
+            if self.embedded and log_range.start:
+                raise _dropped(partition)
             return log_range.start
         if self.start == "latest":
             return log_range.end
         return (await self.source.positions_at([partition], self.start))[partition]
 
-    async def _settle_in_range(self, task: PartitionTask, log_range: LogRange) -> None:
+    async def _settle_in_log(self, task: PartitionTask, log_range: LogRange, last_record: Record | None) -> None:
         try:
-            task.check_range(log_range)
+            task.check_log(log_range, last_record)
         except OffsetOutOfRangeError as error:
             if self.embedded:
-                raise RecordsLostError(
-                    f"{task.source}: the embedded broker dropped records before they were read; it keeps about the "
-                    "last 5 MB of a partition, so nothing may send faster than this worker reads"
-                ) from error
+                raise _dropped(task.source) from error
             if self.on_out_of_range == "rebuild":
                 await self._rebuild(task, log_range, error)
-            elif self.on_out_of_range == "continue" and not task.is_beyond(log_range):
-                gap = task.skip_gap(log_range)
-                log.warning("%s: %d offsets are gone from the log; the state goes on without them", task.unit, gap)
+            elif self.on_out_of_range == "continue" and not isinstance(error, TopicRecreatedError):
+                self._leave_gap(task, log_range)
             else:
                 raise
 
+    def _leave_gap(self, task: PartitionTask, log_range: LogRange) -> None:
+        first = task.skip_gap(log_range)
+        log.warning(
+            "%s: offsets %d to %d are gone from the log; the state goes on without them (%d are missing in all)",
+            task.unit,
+            first,
+            log_range.start - 1,
+            task.missing_offsets,
+        )
+        self.hook.framework_gap(plugin=task.unit.plugin, partition=task.source, first=first, stop=log_range.start)
+
     async def _rebuild(self, task: PartitionTask, log_range: LogRange, error: OffsetOutOfRangeError) -> None:
         aside = await self.run_io(self.store.set_aside, task.unit, task.epoch)
-        log.warning("%s. Set aside as group %s; starting at the log's beginning", error, aside.group)
+        log.warning("%s", error)
+        log.warning(
+            "%s: that state is set aside as group %s; starting at the log's beginning, offset %d",
+            task.unit,
+            aside.group,
+            log_range.start,
+        )
         claim = await self.run_io(self.store.claim, task.unit, task.accept)
         task.loaded(claim, {})
         task.start_at(log_range.start)
 
 
-def _fold_some(codec: Codec, rows: Iterator[bytes], data: dict[Any, Any]) -> bool:
+def _dropped(partition: TopicPartition) -> RecordsLostError:
+    return RecordsLostError(
+        f"{partition}: the embedded broker dropped records before they were read; it keeps about the last 5 MB of a "
+        "partition, so nothing may send faster than this worker reads"
+    )
+
+
+def _fold_some(codec: Codec, rows: Iterator[bytes], data: dict[Any, Any], clock: Callable[[], float]) -> bool:
     """Fold rows for a while; tells whether there may be more."""
-    until = time.monotonic() + _FOLD_SECONDS
+    until = clock() + _FOLD_SECONDS
     for row in rows:
         fold_rows(codec, [row], data)
-        if time.monotonic() > until:
+        if clock() > until:
             return True
     return False
 

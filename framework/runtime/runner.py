@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from framework.embedded import EmbeddedBroker, SettlingAssignor, is_embedded
-from framework.errors import RecordsLostError
+from framework.errors import ProcessingError, RecordsLostError, UsageError
 from framework.feed import Feed
 from framework.formats import format_named
 from framework.inputs import InputRecord
@@ -20,9 +20,11 @@ from framework.records import TopicPartition
 from framework.runtime.cluster import Cluster, connect, end_positions
 from framework.runtime.io import IOThread
 from framework.runtime.loader import Loader, Start
+from framework.runtime.policy import ErrorPolicy, OnError
 from framework.runtime.sink import KafkaSink
 from framework.runtime.source import KafkaSource
-from framework.runtime.task import Definition, OnError, OnOutOfRange, PartitionTask
+from framework.runtime.task import Definition, OnOutOfRange, PartitionTask
+from framework.runtime.watchdog import SHORTEST_TIMEOUT, OnStall, Watchdog
 from framework.runtime.worker import Worker
 from framework.stores import Store
 
@@ -49,11 +51,16 @@ class RunSettings:
     start: Start = "earliest"
     on_out_of_range: OnOutOfRange = "stop"
     on_error: OnError = "stop"
+    dead_letter_topic: str | None = None
+    retries: int = 0
+    retry_backoff: float = 0.1
     isolation_level: str = "read_committed"
     key_format: str | None = None
     value_format: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     stop_at_end: bool = False
+    stall_timeout: float = 60.0
+    on_stall: OnStall = "warn"
     consumer: Mapping[str, Any] = field(default_factory=dict)
     producer: Mapping[str, Any] = field(default_factory=dict)
     admin: Mapping[str, Any] = field(default_factory=dict)
@@ -73,6 +80,12 @@ class Runner:
 
     def __init__(self, settings: RunSettings) -> None:
         self.settings = settings
+        self._policy = _error_policy(settings)
+        if settings.stall_timeout < SHORTEST_TIMEOUT:
+            raise UsageError(
+                f"a stall timeout of {settings.stall_timeout:g} s would report what is well; "
+                f"give --stall-timeout {SHORTEST_TIMEOUT:g}s or more"
+            )
         self._store_class = settings.plugins.store(settings.store)
         self._definitions = self._define()
         self.worker: Worker | None = None
@@ -91,8 +104,8 @@ class Runner:
             else f"{settings.store}, gone when this ends"
         )
         return (
-            f"state: exactly once · outputs: at least once · bad record: {settings.on_error} · "
-            f"offset out of range: {settings.on_out_of_range} · store: {settings.store}{where}"
+            f"state: exactly once · outputs: at least once · bad record: {self._policy} · "
+            f"offset out of range: {settings.on_out_of_range} · store: {where}"
         )
 
     async def run(self) -> None:
@@ -123,7 +136,7 @@ class Runner:
             run_io = stack.enter_context(IOThread())
             store: Store = await run_io(self._store_class, settings.state_dir)
             stack.push_async_callback(run_io, store.close)
-            self.worker = await self._make_worker(servers, cluster, store, run_io)
+            self.worker, watchdog = await self._make_worker(servers, cluster, store, run_io)
             log.info(
                 "broker: %s · topics: %s · group: %s",
                 servers if settings.bootstrap_servers else f"embedded at {servers}, gone when this ends",
@@ -133,6 +146,7 @@ class Runner:
             log.info("%s", self.guarantee())
             if settings.records is not None:
                 await stack.enter_async_context(self._feeding(servers, self.worker, settings.records))
+            await stack.enter_async_context(watchdog)
             await self.worker.run()
         self._check_complete(self.worker)
 
@@ -140,9 +154,14 @@ class Runner:
         settings = self.settings
         client = {**settings.admin, "bootstrap_servers": servers}
         embedded = settings.bootstrap_servers is None
-        return await connect(client, settings.topics, settings.connect_timeout, creates_topics=embedded)
+        cluster = await connect(client, settings.topics, settings.connect_timeout, creates_topics=embedded)
+        if settings.dead_letter_topic is not None:
+            await connect(client, [settings.dead_letter_topic], settings.connect_timeout, creates_topics=embedded)
+        return cluster
 
-    async def _make_worker(self, servers: str, cluster: Cluster, store: Store, run_io: IOThread) -> Worker:
+    async def _make_worker(
+        self, servers: str, cluster: Cluster, store: Store, run_io: IOThread
+    ) -> tuple[Worker, Watchdog]:
         settings = self.settings
         embedded = is_embedded(cluster.cluster_id)
         isolation_level = "read_uncommitted" if embedded else settings.isolation_level
@@ -155,6 +174,9 @@ class Runner:
             isolation_level=isolation_level,
             assignor=SettlingAssignor if embedded else None,
         )
+        loader = Loader(
+            source, store, run_io, settings.start, settings.on_out_of_range, embedded, settings.plugins.hook
+        )
         worker = Worker(
             group=settings.group,
             cluster_id=cluster.cluster_id,
@@ -162,15 +184,17 @@ class Runner:
             source=source,
             sink=KafkaSink({**settings.producer, "bootstrap_servers": servers}),
             store=store,
-            loader=Loader(source, store, run_io, settings.start, settings.on_out_of_range, embedded),
+            loader=loader,
             run_io=run_io,
             hook=settings.plugins.hook,
             checkpoint_interval=settings.checkpoint_interval,
             fenced_patience=2 * consumer["session_timeout_ms"] / 1000,
         )
         if settings.stop_at_end and settings.records is None:
-            worker.stop_when(await end_positions(consumer, cluster.topic_partitions, isolation_level))
-        return worker
+            worker.stop_when(
+                await end_positions(consumer, cluster.topic_partitions, isolation_level, settings.connect_timeout)
+            )
+        return worker, Watchdog(worker, source, loader, timeout=settings.stall_timeout, on_stall=settings.on_stall)
 
     def _define(self) -> list[Definition]:
         settings = self.settings
@@ -185,20 +209,21 @@ class Runner:
                 codec=codec,
                 key_format=format_named(settings.key_format or spec.cls.key_format),
                 value_format=format_named(settings.value_format or spec.cls.value_format),
-                on_error=settings.on_error,
+                on_error=self._policy,
                 keeps_rows=self._store_class.keeps_rows,
-                on_record_failed=self._on_record_failed,
+                on_records_failed=self._on_records_failed,
             )
             for spec in specs
         ]
 
-    def _on_record_failed(
-        self, plugin: str, partition: TopicPartition, offset: int, error: Exception, skipped: bool
-    ) -> None:
-        if skipped:
-            log.warning("skipped a record: %s", error)
-        self.settings.plugins.hook.framework_record_failed(
-            plugin=plugin, partition=partition, offset=offset, error=error, skipped=skipped
+    def _on_records_failed(self, plugin: str, partition: TopicPartition, errors: Mapping[int, ProcessingError]) -> None:
+        if self._policy.on_error != "stop":
+            topic = self._policy.dead_letter_topic
+            what = f"sent to {topic}" if topic else "skipped"
+            records = f"{len(errors)} record{'s' if len(errors) > 1 else ''} of {partition}"
+            log.warning("%s %s; the first: %s", records, what, next(iter(errors.values())))
+        self.settings.plugins.hook.framework_records_failed(
+            plugin=plugin, partition=partition, errors=errors, on_error=self._policy.on_error
         )
 
     # ---- the embedded broker's feed
@@ -249,6 +274,16 @@ class Runner:
     def tasks(self) -> list[PartitionTask]:
         """The tasks of the assigned partitions; after `run`, with the states that it ended with."""
         return self.worker.tasks if self.worker is not None else []
+
+
+def _error_policy(settings: RunSettings) -> ErrorPolicy:
+    policy = ErrorPolicy(settings.on_error, settings.dead_letter_topic, settings.retries, settings.retry_backoff)
+    if policy.dead_letter_topic in settings.topics:
+        raise UsageError(
+            f"dead letters cannot go to {policy.dead_letter_topic}, which this run reads: they would fail again "
+            "without end; name another --dead-letter-topic"
+        )
+    return policy
 
 
 @contextmanager

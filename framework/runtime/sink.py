@@ -2,15 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from framework.errors import OutputError
 from framework.output import OutputRecord
+from framework.runtime.patience import patiently
 
 __all__ = ["KafkaSink", "Sink"]
+
+_PATIENCE: Final = 30.0
+"""Seconds to wait for the broker before the first output."""
 
 
 class Sink(Protocol):
@@ -39,18 +43,31 @@ class KafkaSink:
 
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is None:
-            producer = AIOKafkaProducer(acks="all", enable_idempotence=True, linger_ms=5, **self._client)
             try:
-                await producer.start()
-            except KafkaError as error:
-                await producer.stop()
+                self._producer = await patiently(self._connected, _PATIENCE, "no broker to send outputs to")
+            except (KafkaError, OSError) as error:
                 raise OutputError(f"cannot connect to send outputs: {error!r}") from error
-            self._producer = producer
         return self._producer
+
+    async def _connected(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(acks="all", enable_idempotence=True, linger_ms=5, **self._client)
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
 
     async def _send(self, producer: AIOKafkaProducer, record: OutputRecord) -> Awaitable[Any]:
         try:
-            delivery = await producer.send(record.topic, record.value, key=record.key, headers=list(record.headers))
+            delivery = await producer.send(
+                record.topic,
+                record.value,
+                key=record.key,
+                partition=record.partition,
+                timestamp_ms=record.timestamp,
+                headers=list(record.headers),
+            )
         except KafkaError as error:
             raise _output_error(record, error) from error
         return asyncio.ensure_future(_acknowledged(record, delivery))

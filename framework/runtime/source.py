@@ -1,8 +1,9 @@
 """The source: records of the assigned partitions, from a Kafka consumer. It knows nothing of state."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from math import inf
+from typing import Any, Final, Protocol, TypeVar
 
 import aiokafka
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -15,13 +16,22 @@ from aiokafka.errors import (
 )
 from aiokafka.errors import OffsetOutOfRangeError as KafkaOffsetOutOfRangeError
 
-from framework.errors import BrokerError
-from framework.records import Batch, TopicPartition
+from framework.errors import BrokerError, StalledError
+from framework.records import Batch, Record, TopicPartition
+from framework.runtime.lookup import Place, look_up
+from framework.runtime.patience import patiently
 from framework.runtime.task import LogRange
+from framework.runtime.topics import topic_ids
+from framework.runtime.watchdog import LogEnd
 
 __all__ = ["Fetched", "KafkaSource", "OutOfRange", "Source", "SourceListener"]
 
 log = logging.getLogger("framework")
+
+T = TypeVar("T")
+
+_PATIENCE: Final = 30.0
+"""Seconds to wait for the broker to join, and for records that are looked up."""
 
 
 class SourceListener(Protocol):
@@ -63,16 +73,22 @@ class Source(Protocol):
         """Join the group; the listener is called from now on."""
 
     async def fetch(self, patience: float) -> Fetched:
-        """What has come in, waiting at the most `patience` seconds. Raises `OutOfRange`, `BrokerError`."""
+        """What has come in, waiting at the most `patience` seconds.
+
+        Raises `OutOfRange`, `BrokerError`, and `StalledError` where nothing can come in any more.
+        """
 
     def hold(self, partition: TopicPartition) -> None:
         """Let no records of it flow."""
 
     def release(self, partition: TopicPartition, position: int) -> None:
-        """Let its records flow, from `position` on."""
+        """Let its records flow, from `position` on; nothing, if it has been revoked meanwhile."""
 
     async def log_ranges(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, LogRange]:
-        """What the log holds of each."""
+        """What the log holds of each, with the topic's id where the broker tells."""
+
+    async def records_at(self, places: Collection[Place]) -> dict[Place, Record]:
+        """The records at these places, keys and values as bytes, of those that the log still has."""
 
     async def positions_at(self, partitions: Sequence[TopicPartition], timestamp: int) -> dict[TopicPartition, int]:
         """Where records of `timestamp` (ms since the epoch) or later begin; the log's end where there are none."""
@@ -102,7 +118,9 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
     ) -> None:
         self.assignment = 0
         self._topics = list(topics)
+        self._client = client
         self._positions: dict[TopicPartition, int] = {}
+        self._revoked = False
         self._settings: dict[str, Any] = {
             **client,
             "group_id": group,
@@ -114,19 +132,27 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             self._settings["partition_assignment_strategy"] = (assignor,)
         self._consumer: Any = None
         self._listener: SourceListener | None = None
+        self._is_running = False
 
     async def start(self, listener: SourceListener) -> None:
         self._listener = listener
-        self._consumer = AIOKafkaConsumer(**self._settings)
-        try:
-            await self._consumer.start()
-        except KafkaError as error:
-            raise _broker_error(error) from error
+        self._consumer = await _ask(self._connected, _PATIENCE)
         self._consumer.subscribe(self._topics, listener=self)
+        self._is_running = True
+
+    async def _connected(self) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(**self._settings)
+        try:
+            await consumer.start()
+        except BaseException:
+            await consumer.stop()
+            raise
+        return consumer
 
     async def on_partitions_revoked(self, revoked: Iterable[aiokafka.TopicPartition]) -> None:
         """Called by aiokafka, which only logs what is raised here."""
         self.assignment += 1
+        self._revoked = True
         self._positions.clear()
         if self._listener is None:
             return
@@ -142,6 +168,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         try:
             self.assignment += 1
+            self._revoked = False
             partitions = {}
             for tp in assigned:
                 self._consumer.seek(tp, 0)
@@ -155,6 +182,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
     async def fetch(self, patience: float) -> Fetched:
         try:
             records = await self._consumer.getmany(timeout_ms=round(patience * 1000))
+            self.check()
         except KafkaOffsetOutOfRangeError as error:
             raise OutOfRange([TopicPartition(*tp) for tp in error.args[0]]) from error
         except KafkaError as error:
@@ -196,27 +224,32 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer.pause(tp)
 
     def release(self, partition: TopicPartition, position: int) -> None:
+        if self._revoked:
+            return
         tp = aiokafka.TopicPartition(*partition)
         self._consumer.seek(tp, position)
         self._consumer.resume(tp)
         self._positions[partition] = position
 
     async def log_ranges(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, LogRange]:
-        tps = [aiokafka.TopicPartition(*partition) for partition in partitions]
-        try:
-            starts = await self._consumer.beginning_offsets(tps)
-            ends = await self._consumer.end_offsets(tps)
-        except KafkaError as error:
-            raise _broker_error(error) from error
-        return {TopicPartition(*tp): LogRange(starts[tp], ends[tp]) for tp in tps}
+        return await _ask(lambda: self._log_ranges([aiokafka.TopicPartition(*partition) for partition in partitions]))
+
+    async def _log_ranges(self, tps: Sequence[aiokafka.TopicPartition]) -> dict[TopicPartition, LogRange]:
+        starts = await self._consumer.beginning_offsets(tps)
+        ends = await self._consumer.end_offsets(tps)
+        ids = await topic_ids(self._consumer._client, {tp.topic for tp in tps})
+        return {TopicPartition(*tp): LogRange(starts[tp], ends[tp], ids.get(tp.topic)) for tp in tps}
+
+    async def records_at(self, places: Collection[Place]) -> dict[Place, Record]:
+        return await _ask(lambda: look_up(self._client, places, _PATIENCE))
 
     async def positions_at(self, partitions: Sequence[TopicPartition], timestamp: int) -> dict[TopicPartition, int]:
         tps = [aiokafka.TopicPartition(*partition) for partition in partitions]
-        try:
-            found = await self._consumer.offsets_for_times(dict.fromkeys(tps, timestamp))
-            ends = await self._consumer.end_offsets([tp for tp in tps if found[tp] is None])
-        except KafkaError as error:
-            raise _broker_error(error) from error
+        return await _ask(lambda: self._positions_at(tps, timestamp))
+
+    async def _positions_at(self, tps: Sequence[aiokafka.TopicPartition], timestamp: int) -> dict[TopicPartition, int]:
+        found = await self._consumer.offsets_for_times(dict.fromkeys(tps, timestamp))
+        ends = await self._consumer.end_offsets([tp for tp in tps if found[tp] is None])
         return {TopicPartition(*tp): ends[tp] if found[tp] is None else found[tp].offset for tp in tps}
 
     async def commit_hint(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -230,13 +263,53 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         except KafkaError as error:
             log.debug("offsets not committed to the group, which only lag tools read: %r", error)
 
+    def check(self) -> None:
+        """Raises `StalledError` where a task of the consumer has ended: it would look idle for ever."""
+        if not self._is_running:
+            return
+        tasks = {
+            "fetching": self._consumer._fetcher._fetch_task,
+            "group membership": self._consumer._coordinator._coordination_task,
+            "view of the cluster": self._consumer._client._sync_task,
+        }
+        for name, task in tasks.items():
+            if task is not None and task.done():
+                cause = None if task.cancelled() else task.exception()
+                raise StalledError(f"the consumer's {name} has ended: {cause!r}; start the worker again") from cause
+
+    def log_ends(self) -> dict[TopicPartition, LogEnd]:
+        """The ends of the assigned partitions' logs, as fetches have told them."""
+        ends = {}
+        for tp in self._consumer.assignment() if self._is_running else ():
+            end = self._consumer.highwater(tp)
+            if self._settings["isolation_level"] == "read_committed":
+                end = self._consumer.last_stable_offset(tp)
+            if end is not None:
+                ends[TopicPartition(*tp)] = LogEnd(end, self._consumer.last_poll_timestamp(tp))
+        return ends
+
+    def missing_topics(self) -> list[str]:
+        """Topics of the subscription that the brokers do not have."""
+        if not self._is_running:
+            return []
+        return [topic for topic in self._topics if not self._consumer.partitions_for_topic(topic)]
+
     async def stop(self) -> None:
         self._listener = None
+        self._is_running = False
         if self._consumer is not None:
             await self._consumer.stop()
 
 
-def _broker_error(error: KafkaError) -> BrokerError:
+async def _ask(question: Callable[[], Awaitable[T]], patience: float = inf) -> T:
+    """The answer, once the broker is there to give it. Raises `BrokerError`."""
+    try:
+        return await patiently(question, patience, "the broker is away")
+    except (KafkaError, OSError) as error:
+        raise _broker_error(error) from error
+
+
+def _broker_error(error: KafkaError | OSError) -> BrokerError:
     if isinstance(error, AuthenticationFailedError | GroupAuthorizationFailedError | TopicAuthorizationFailedError):
         return BrokerError(f"the broker refuses: {error}; check the credentials and the ACLs of this client")
     return BrokerError(f"reading from the broker failed: {error!r}")

@@ -2,13 +2,14 @@
 
 import enum
 import logging
+import math
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, NoReturn
 
 from framework.codecs import Codec
+from framework.dead_letters import to_dead_letter
 from framework.errors import (
     CodecError,
     DeserializationError,
@@ -18,19 +19,22 @@ from framework.errors import (
     ProcessingError,
     RecordError,
     StateIncompatibleError,
+    TopicRecreatedError,
 )
 from framework.formats import Format
 from framework.output import Output, OutputRecord
 from framework.processor import Processor
 from framework.records import Batch, Record, TopicPartition
+from framework.runtime.anchor import checksum_of
+from framework.runtime.capture import Capture
+from framework.runtime.policy import ErrorPolicy
 from framework.state import State
-from framework.stores import Checkpoint, Claim, Description, StoredUnit, Unit
+from framework.stores import Anchor, Checkpoint, Claim, Description, StoredUnit, Unit
 
-__all__ = ["Breathe", "Definition", "LogRange", "OnError", "OnOutOfRange", "PartitionTask", "Rewind", "TaskStatus"]
+__all__ = ["Breathe", "Definition", "LogRange", "OnOutOfRange", "PartitionTask", "Retry", "Rewind", "TaskStatus"]
 
 log = logging.getLogger("framework")
 
-OnError = Literal["stop", "skip"]
 OnOutOfRange = Literal["stop", "rebuild", "continue"]
 Breathe = Callable[[], Awaitable[None]]
 
@@ -39,15 +43,9 @@ _SLICE: Final = 0.02
 _CLOCK_EVERY: Final = 64
 """Records between looks at the clock."""
 _CAREFUL_RUN: Final = 10_000
-"""Offsets without a failure after which a task dares to go fast again."""
-_BASE_PIECE: Final = 20_000
-"""Keys in a piece of a new base; about 10 ms to encode."""
-_BASE_PIECES: Final = 4
-"""Pieces that a checkpoint carries at the most."""
-_BASE_FLOOR: Final = 1 << 20
-"""Bytes of rows below which a new base is not worth it."""
-_ROW_COST: Final = 128
-"""Bytes that a row costs beyond its own: many small rows make a load slow, too."""
+"""Offsets without a failure after which a task dares to go fast again; twice as many after each rewind."""
+_FIRST_CAREFUL_SLICE: Final = 32
+"""Records that are applied at once with undo, until it is known how often they fail."""
 
 
 class TaskStatus(enum.Enum):
@@ -78,10 +76,25 @@ class LogRange(NamedTuple):
 
     start: int
     end: int
+    topic_id: str | None = None
+    """None where the broker does not tell."""
+
+    def __str__(self) -> str:
+        if self.start == self.end:
+            return f"no records, and goes on at offset {self.end}"
+        return f"offsets {self.start} to {self.end - 1}"
 
 
 class Rewind(Exception):  # noqa: N818 - a step of the task's life, not an error
     """A record failed half-way on the fast path: memory is void, go back to the last checkpoint."""
+
+
+class Retry(Exception):  # noqa: N818 - a step of the task's life, not an error
+    """A record failed and left no trace; read on from the task's position at the time `at` of the task's clock."""
+
+    def __init__(self, at: float) -> None:
+        super().__init__(at)
+        self.at = at
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +107,11 @@ class Definition:
     codec: Codec
     key_format: Format
     value_format: Format
-    on_error: OnError
+    on_error: ErrorPolicy
     keeps_rows: bool
     """Whether the store wants changes, or the whole state each time."""
-    on_record_failed: Callable[[str, TopicPartition, int, ProcessingError, bool], None]
+    on_records_failed: Callable[[str, TopicPartition, Mapping[int, ProcessingError]], None]
+    """Called at most once a batch, with what failed for good by its offset."""
 
 
 class PartitionTask:
@@ -129,9 +143,16 @@ class PartitionTask:
         self.applied = 0
         """Records applied since the task was made."""
         self.skipped = 0
+        """Records that were not applied, because they failed for good."""
+        self.missing_offsets = 0
+        """Offsets that the log had lost before they were read."""
+        self._counts = self._stored_counts = (0, 0)
         self._clock = clock
         self._state: State[Any, Any] | None = None
         self._careful_until = 0
+        self._careful_run = _CAREFUL_RUN
+        self._careful_slice = _FIRST_CAREFUL_SLICE
+        self._failures: dict[int, ProcessingError] = {}
         self._forget()
 
     def __repr__(self) -> str:
@@ -151,11 +172,14 @@ class PartitionTask:
     def _forget(self) -> None:
         self._processor: Processor | None = None
         self._out = Output(self.unit.plugin, self.unit.topic, self.unit.partition)
+        self._anchor = Anchor()
+        self._raw: Batch | None = None
         self._captured_position: int | None = None
-        self._base_keys: Iterator[Any] | None = None
-        self._base_bytes = 0
-        self._row_bytes = 0
-        self._rewrite = False
+        self._unsaved = False
+        self._capture = Capture(self.definition.codec, keeps_rows=self.definition.keeps_rows)
+        self._failing_offset = -1
+        self._failed_tries = 0
+        self._retry_at = -math.inf
 
     # ---- loading
 
@@ -198,6 +222,7 @@ class PartitionTask:
         stored = claim.previous
         return (
             self._state is not None
+            and not self._unsaved
             and stored is not None
             and stored.epoch == self.epoch
             and stored.last_offset == self.stored_offset == self.last_offset
@@ -208,15 +233,24 @@ class PartitionTask:
         stored = claim.previous
         self.epoch = claim.epoch
         if data is None:
+            self._begin_base_anew(stored)
             return
         self.void()
         self._state = State(data)
         self._processor = self.definition.processor(self.definition.options, self.source)
         self.last_offset = self.stored_offset = stored.last_offset if stored else -1
         self.position = self._captured_position = self.stored_position = stored.position if stored else None
+        self.applied, self.skipped = self._counts = self._stored_counts
+        self.missing_offsets = stored.missing_offsets if stored else 0
+        self._anchor = stored.anchor if stored else Anchor()
         if stored and stored.description:
-            self._base_bytes, self._row_bytes = stored.base_bytes, stored.bytes - stored.base_bytes
+            self._begin_base_anew(stored)
             self._migrate(stored.description.state_version)
+
+    def _begin_base_anew(self, stored: StoredUnit | None) -> None:
+        """A claim voids a base that is not finished."""
+        if stored:
+            self._capture.begin(stored.base_bytes, stored.bytes - stored.base_bytes)
 
     def _migrate(self, from_version: int) -> None:
         if from_version == self.description.state_version:
@@ -228,7 +262,7 @@ class PartitionTask:
                 f"plugin {self.unit.plugin} could not migrate the state of {self.unit} from state_version "
                 f"{from_version} to {self.description.state_version}: {error!r}; what is stored is unchanged"
             ) from error
-        self._rewrite = True
+        self._capture.rewrites = True
 
     def start_at(self, offset: int) -> None:
         """Begin a partition that has no position yet."""
@@ -239,31 +273,54 @@ class PartitionTask:
         """Whether nothing tells yet where reading begins."""
         return self.position is None
 
-    def check_range(self, log_range: LogRange) -> None:
-        """Raises `OffsetOutOfRangeError` if the log cannot be read on from where the state is."""
+    def check_log(self, log_range: LogRange, record: Record | None) -> None:
+        """Make sure that the state can go on with this log; `record` is its one at the last offset, None if it is gone.
+
+        Raises `OffsetOutOfRangeError` where the log lost records before they were read, and `TopicRecreatedError`
+        where it is not the log that the state was built from.
+        """
         position = self._known_position
-        if log_range.start <= position <= log_range.end:
-            return
-        where = f"{self.unit}: the stored state goes on at offset {position}, the log holds {log_range.start}"
+        problem = self._difference(log_range, record)
+        if problem:
+            raise TopicRecreatedError(
+                f"{self._beside(log_range)}: {problem}. Choose --on-out-of-range rebuild (set the state aside, start "
+                "at the log's beginning), or another --group"
+            )
         if position < log_range.start:
             raise OffsetOutOfRangeError(
-                f"{where} to {log_range.end}: {log_range.start - position} offsets are gone (retention). "
-                "Choose --on-out-of-range continue (keep the state, leave a gap) or rebuild (set it aside, start anew)"
+                f"{self._beside(log_range)}: up to {log_range.start - position} records are gone (retention). "
+                "Choose --on-out-of-range continue (keep the state and go on without them) or rebuild (set the state "
+                "aside, start at the log's beginning), or another --group"
             )
-        raise OffsetOutOfRangeError(
-            f"{where} to {log_range.end} only: the topic was re-created or truncated. "
-            "Choose --on-out-of-range rebuild (set the state aside, start anew), or another --group"
-        )
 
-    def is_beyond(self, log_range: LogRange) -> bool:
-        """Whether the state is ahead of the log, which then is not the log that it came from."""
-        return self._known_position > log_range.end
+    def _difference(self, log_range: LogRange, record: Record | None) -> str | None:
+        """What tells that this is another log."""
+        old, new = self._anchor, log_range.topic_id
+        if old.topic_id and new and old.topic_id != new:
+            return f"the topic was re-created (its id was {old.topic_id}, now it is {new})"
+        if self._known_position > log_range.end:
+            return "the topic was re-created, or its log truncated"
+        if record is not None and (record.timestamp, checksum_of(record)) != (old.timestamp, old.checksum):
+            return (
+                f"the record at offset {record.offset} is not the one that the state ends with, so the topic was "
+                "re-created, or its log truncated"
+            )
+        return None
+
+    def _beside(self, log_range: LogRange) -> str:
+        ends = "has no records" if self.last_offset < 0 else f"ends with offset {self.last_offset}"
+        return f"{self.unit}: the stored state {ends} and goes on at {self.position}; the log holds {log_range}"
 
     def skip_gap(self, log_range: LogRange) -> int:
-        """Go on behind records that the log has lost; gives how many offsets that leaves out."""
-        gap = log_range.start - self._known_position
+        """Go on behind records that the log has lost; gives the first of their offsets."""
+        first = self._known_position
+        self.missing_offsets += log_range.start - first
         self.position = log_range.start
-        return gap
+        return first
+
+    def belongs_to(self, log_range: LogRange) -> None:
+        """The state goes on with this log."""
+        self._anchor = replace(self._anchor, topic_id=log_range.topic_id or self._anchor.topic_id)
 
     @property
     def _known_position(self) -> int:
@@ -285,51 +342,66 @@ class PartitionTask:
         Awaits nothing but the processor's own `async def process` and `breathe`, which gives the event loop a turn;
         ends early where the task is not running any more after that.
 
-        Raises `Rewind` where a record failed on the fast path, `ProcessingError` where it failed for good.
+        Raises `Rewind` where a record failed on the fast path, `Retry` where it is to be tried again later, and
+        `ProcessingError` where it failed for good and the policy is to stop.
         """
         position = self._known_position
         if batch.start > position:
             raise InternalError(f"{self.unit}: records {position} to {batch.start} never came")
         if batch.end <= position:
             return
+        if self.is_waiting:
+            raise Retry(self._retry_at)
         first = bisect_left(batch.offsets, position)
-        batch, refused = self._deserialize(batch.slice(first, len(batch)) if first else batch)
+        self._raw = batch.slice(first, len(batch)) if first else batch
+        try:
+            await self._apply_new(self._raw, breathe)
+        finally:
+            self._anchor, self._raw = self._newest_anchor(), None
+            self._report_failures()
+
+    async def _apply_new(self, raw: Batch, breathe: Breathe) -> None:
+        batch, refused = self._deserialize(raw)
         begin = 0
         for index, error in refused:
-            await self._apply_run(batch.slice(begin, index), breathe)
+            await self._apply_run(batch.slice(begin, index), raw, breathe)
             if self.status is not TaskStatus.RUNNING:
                 return
-            self._refuse(batch[index], error)
+            self._refuse(raw, batch.offsets[index], error, error)
             begin = index + 1
-        await self._apply_run(batch.slice(begin, len(batch)) if begin else batch, breathe)
+        await self._apply_run(batch.slice(begin, len(batch)) if begin else batch, raw, breathe)
 
-    def _deserialize(self, batch: Batch) -> tuple[Batch, Sequence[tuple[int, DeserializationError]]]:
-        keys, bad_keys = _read_column(batch.keys, self.definition.key_format)
-        values, bad_values = _read_column(batch.values, self.definition.value_format)
+    def _deserialize(self, raw: Batch) -> tuple[Batch, Sequence[tuple[int, DeserializationError]]]:
+        keys, bad_keys = _read_column(raw.keys, self.definition.key_format)
+        values, bad_values = _read_column(raw.values, self.definition.value_format)
         refused = {
-            index: self._deserialization_error(batch, index, part, error)
+            index: self._deserialization_error(raw, index, part, error)
             for part, bad in (("value", bad_values), ("key", bad_keys))
             for index, error in bad.items()
         }
-        return batch.with_columns(keys, values), sorted(refused.items())
+        return raw.with_columns(keys, values), sorted(refused.items())
 
-    def _deserialization_error(self, batch: Batch, index: int, part: str, error: Exception) -> DeserializationError:
+    def _deserialization_error(self, raw: Batch, index: int, part: str, error: Exception) -> DeserializationError:
         name = self.definition.key_format.name if part == "key" else self.definition.value_format.name
-        return DeserializationError(
-            f"{self.source} offset {batch.offsets[index]}: the {part} is not {name}: {error}; "
-            f"set --{part}-format, or --on-error skip to go on without such records"
-        )
+        text = f"{self.source} offset {raw.offsets[index]}: the {part} is not {name}: {error}"
+        if self.definition.on_error.on_error == "stop":
+            text += f"; set --{part}-format, or --on-error to go on without such records"
+        return DeserializationError(text)
 
-    async def _apply_run(self, batch: Batch, breathe: Breathe) -> None:
-        """Apply a run of deserialized records the fast way if that is safe, else one by one with undo."""
+    async def _apply_run(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
+        """Apply a run of deserialized records the fast way if that is safe, else with undo; `raw` has them as bytes."""
+        by_batch = _overrides(self.definition.processor, "process_batch")
         if not len(batch):
             pass
-        elif self._known_position < self._careful_until:
-            await self._apply_carefully(batch, breathe)
-        elif _overrides(self.definition.processor, "process_batch"):
-            self._apply_batch(batch)
+        elif self._known_position >= self._careful_until:
+            if by_batch:
+                self._apply_batch(batch)
+            else:
+                await self._apply_records(batch, breathe)
+        elif by_batch:
+            await self._apply_slices_carefully(batch, raw, breathe)
         else:
-            await self._apply_records(batch, breathe)
+            await self._apply_records_carefully(batch, raw, breathe)
         if self.status is TaskStatus.RUNNING:
             self.position = batch.end
 
@@ -365,66 +437,167 @@ class PartitionTask:
                         return
                     deadline = self._clock() + _SLICE
 
-    async def _apply_carefully(self, batch: Batch, breathe: Breathe) -> None:
-        for index in range(len(batch)):
-            record = batch[index]
-            error = await self._try_one(record, batch.slice(index, index + 1))
+    # ---- applying with undo, where records fail
+
+    async def _apply_records_carefully(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
+        deadline = self._clock() + _SLICE
+        for record in batch:
+            error = await self._try_record(record)
             if error is None:
                 self.last_offset = record.offset
                 self.applied += 1
             else:
-                self._careful_until = max(self._careful_until, record.offset + _CAREFUL_RUN)
-                self._refuse(record, error)
-            self.position = record.offset + 1
-            if not index % _CLOCK_EVERY:
+                self._fail(raw, record.offset, record.key, error)
+            if self._clock() > deadline:
+                self.position = record.offset + 1
                 await breathe()
                 if self.status is not TaskStatus.RUNNING:
                     return
+                deadline = self._clock() + _SLICE
 
-    async def _try_one(self, record: Record, batch: Batch) -> ProcessingError | None:
+    async def _apply_slices_carefully(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
+        """Apply slice by slice; one that fails is halved until a record that fails stands alone.
+
+        The size of slices follows how often they fail: smaller after each that does, else slowly greater.
+        """
+        deadline = self._clock() + _SLICE
+        begin = touched = 0
+        suspects = 1 if batch.offsets[0] == self._failing_offset else 0
+        while begin < len(batch):
+            searching = begin < suspects
+            size = max(1, (suspects - begin) // 2) if searching else self._careful_slice
+            end = min(begin + size, len(batch))
+            piece = batch.slice(begin, end)
+            if begin < touched:
+                piece = self._read_again(piece, min(end, touched) - begin, raw)
+            error = await self._try(piece)
+            if error is None:
+                self.last_offset, self.position = piece.offsets[-1], piece.end
+                self.applied += len(piece)
+                if len(piece) == self._careful_slice and not searching:
+                    self._careful_slice += 1 + self._careful_slice // 8
+                begin = end
+            elif len(piece) == 1:
+                self._fail(raw, piece.offsets[0], piece.keys[0], error)
+                begin = suspects = end
+            else:
+                if not searching:
+                    self._careful_slice = max(1, len(piece) // 2)
+                suspects, touched = end, max(touched, end)
+            if self._clock() > deadline:
+                await breathe()
+                if self.status is not TaskStatus.RUNNING:
+                    return
+                deadline = self._clock() + _SLICE
+
+    def _read_again(self, piece: Batch, count: int, raw: Batch) -> Batch:
+        """Deserialize its first records anew: a try that failed may have changed their keys and values in place."""
+        first = bisect_left(raw.offsets, piece.offsets[0])
+        columns = []
+        for column, source, form in (
+            (piece.keys, raw.keys, self.definition.key_format),
+            (piece.values, raw.values, self.definition.value_format),
+        ):
+            fresh = [*form.read_column(source[first : first + count]), *column[count:]] if form.mutable else column
+            columns.append(fresh)
+        return piece.with_columns(*columns)
+
+    async def _try(self, piece: Batch) -> Exception | None:
+        """Apply some records wholly, or leave no trace of them."""
+        if len(piece) == 1 and _overrides(self.definition.processor, "process"):
+            return await self._try_record(piece[0])
+        mark = self._out._mark()
+        self._memory.begin_undo()
+        self._out._begin_batch(piece.offsets)
+        try:
+            self._live_processor.process_batch(piece, self._memory, self._out)
+        except Exception as error:
+            return self._undo(mark, error)
+        self._memory.end_undo()
+        return None
+
+    async def _try_record(self, record: Record) -> Exception | None:
         """Apply one record wholly, or leave no trace of it."""
-        processor, state, out = self._live_processor, self._memory, self._out
+        state, out = self._memory, self._out
         mark = out._mark()
         state.begin_undo()
+        out._begin_record(record.offset)
         try:
-            if _overrides(type(processor), "process"):
-                out._begin_record(record.offset)
-                result = processor.process(record, state, out)
-                if result is not None:
-                    await result
-            else:
-                out._begin_batch(batch.offsets)
-                processor.process_batch(batch, state, out)
+            result = self._live_processor.process(record, state, out)
+            if result is not None:
+                await result
         except Exception as error:
-            state.undo()
-            out._cut(mark)
-            return self._record_error(record, error)
+            return self._undo(mark, error)
         state.end_undo()
         return None
 
-    def _record_error(self, record: Record, error: Exception) -> ProcessingError:
-        what = str(error) if isinstance(error, (RecordError, OutputError)) else repr(error)
-        result = RecordError(
-            f"plugin {self.unit.plugin} failed on {self.source} offset {record.offset}, key {record.key!r}: {what}; "
-            "the state is saved up to the record before it"
-        )
-        result.__cause__ = error
-        return result
+    def _undo(self, mark: int, error: Exception) -> Exception:
+        self._memory.undo()
+        self._out._cut(mark)
+        return error
 
-    def _rewind(self, until: int, error: Exception) -> None:
-        self._careful_until = until
+    def _rewind(self, until: int, error: Exception) -> NoReturn:
+        """Go back, and then stay careful for long: each rewind loads the whole state."""
+        self._careful_until = until + self._careful_run
+        self._careful_run *= 2
         log.debug("%s: rewinding to the last checkpoint after %r", self.unit, error)
         raise Rewind from error
 
-    def _refuse(self, record: Record, error: ProcessingError) -> None:
-        """Do with a record that failed what the policy says."""
-        skip = self.definition.on_error == "skip"
-        self.definition.on_record_failed(self.unit.plugin, self.source, record.offset, error, skip)
-        if not skip:
+    # ---- what becomes of a record that failed
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is not yet time to try a record again."""
+        return self._clock() < self._retry_at
+
+    def _fail(self, raw: Batch, offset: int, key: Any, error: Exception) -> None:
+        """Have a record tried again later, or do with it what the policy says."""
+        self.position = offset
+        self._careful_until = max(self._careful_until, offset + self._careful_run)
+        self._failed_tries = self._failed_tries + 1 if offset == self._failing_offset else 1
+        self._failing_offset = offset
+        wait = self.definition.on_error.wait_after(self._failed_tries)
+        if wait is not None:
+            self._retry_at = self._clock() + wait
+            place = f"{self.unit.plugin} on {self.source} offset {offset}"
+            log.warning("%s: try %d failed, the next is in %g s: %r", place, self._failed_tries, wait, error)
+            raise Retry(self._retry_at) from error
+        self._refuse(raw, offset, self._record_error(offset, key, error), error)
+
+    def _record_error(self, offset: int, key: Any, error: Exception) -> RecordError:
+        what = str(error) if isinstance(error, (RecordError, OutputError)) else repr(error)
+        text = f"plugin {self.unit.plugin} failed on {self.source} offset {offset}, key {key!r}: {what}"
+        if self.definition.on_error.on_error == "stop":
+            text += "; the state is saved up to the record before it"
+        result = RecordError(text)
+        result.__cause__ = error
+        return result
+
+    def _refuse(self, raw: Batch, offset: int, error: ProcessingError, cause: Exception) -> None:
+        """Do with a record that failed for good what the policy says."""
+        self._failures[offset] = error
+        policy = self.definition.on_error
+        if policy.on_error == "stop":
             raise error
+        if policy.dead_letter_topic is not None:
+            record = raw[bisect_left(raw.offsets, offset)]
+            self._out._add(to_dead_letter(policy.dead_letter_topic, record, self.unit.plugin, cause))
         self.skipped += 1
-        self.last_offset = record.offset
-        self.position = record.offset + 1
+        self.last_offset = offset
+        self.position = offset + 1
+
+    def _newest_anchor(self) -> Anchor:
+        """That of the last offset; the record, if it is a new one, is in the batch at hand."""
+        raw = self._raw
+        if raw is None or not len(raw) or self.last_offset < raw.offsets[0]:
+            return self._anchor
+        record = raw[bisect_left(raw.offsets, self.last_offset)]
+        return replace(self._anchor, timestamp=record.timestamp, checksum=checksum_of(record))
+
+    def _report_failures(self) -> None:
+        if self._failures:
+            failures, self._failures = self._failures, {}
+            self.definition.on_records_failed(self.unit.plugin, self.source, failures)
 
     @property
     def _live_processor(self) -> Processor:
@@ -446,7 +619,7 @@ class PartitionTask:
         Raises `CodecError`, naming the key, for a value that the codec cannot hold.
         """
         state, position = self._memory, self._known_position
-        if position == self._captured_position and not state.changed and not self._rewrite:
+        if position == self._captured_position and not state.changed and not self._capture.rewrites:
             return None
         checkpoint = Checkpoint(
             unit=self.unit,
@@ -458,14 +631,20 @@ class PartitionTask:
             description=self.description,
             changes=state.changed,
             row=None,
+            anchor=self._newest_anchor(),
+            missing_offsets=self.missing_offsets,
         )
-        whole = self._rewrite or not self.definition.keeps_rows
         try:
-            checkpoint = self._with_whole(checkpoint) if whole else self._with_changes(checkpoint)
-        except CodecError:
+            checkpoint = self._capture.fill(checkpoint, state)
+        except CodecError as error:
             self.fail()
-            raise
+            raise CodecError(
+                f"plugin {self.unit.plugin} on {self.source}: {error}; nothing of this checkpoint was written, the "
+                f"stored state ends at offset {self.stored_offset}"
+            ) from error
         self._captured_position = position
+        self._unsaved = True
+        self._counts = (self.applied, self.skipped)
         return checkpoint
 
     def fail(self) -> None:
@@ -473,75 +652,12 @@ class PartitionTask:
         self.void()
         self.move(TaskStatus.FAILED)
 
-    def _with_whole(self, checkpoint: Checkpoint) -> Checkpoint:
-        body = self._encode(self._memory.view())
-        self._memory.take_changes()
-        self._rewrite = False
-        if not self.definition.keeps_rows:
-            return replace(checkpoint, row=body)
-        self._base_keys = None
-        self._base_bytes, self._row_bytes = len(body), 0
-        return replace(checkpoint, base=[body], base_begins=True, base_ends=True)
-
-    def _with_changes(self, checkpoint: Checkpoint) -> Checkpoint:
-        state = self._memory
-        if state.changed:
-            changed, gone = state.take_changes()
-            checkpoint = replace(checkpoint, row=self._encode_changes(changed, gone))
-        begins = self._base_keys is None and self._row_bytes > max(_BASE_FLOOR, self._base_bytes)
-        if begins:
-            self._base_keys = iter(list(state.view()))
-            self._base_bytes = self._row_bytes = 0
-        if checkpoint.row is not None:
-            self._row_bytes += len(checkpoint.row) + _ROW_COST
-        if self._base_keys is None:
-            return checkpoint
-        base, ends = self._next_base_pieces(self._base_keys)
-        if ends:
-            self._base_keys = None
-        return replace(checkpoint, base=base, base_begins=begins, base_ends=ends)
-
-    def _next_base_pieces(self, keys: Iterator[Any]) -> tuple[list[bytes], bool]:
-        """Some more of the new base, as of now: rows saved since it began bring it up to date when it is loaded."""
-        data, pieces = self._memory.view(), []
-        for _ in range(_BASE_PIECES):
-            chunk = list(islice(keys, _BASE_PIECE))
-            if chunk:
-                pieces.append(self._encode({key: data[key] for key in chunk if key in data}))
-            if len(chunk) < _BASE_PIECE:
-                break
-        self._base_bytes += sum(map(len, pieces))
-        return pieces, len(chunk) < _BASE_PIECE
-
-    def _encode(self, data: Mapping[Any, Any]) -> bytes:
-        try:
-            return self.definition.codec.encode(data)
-        except CodecError as error:
-            raise self._codec_error(data, error) from error
-
-    def _encode_changes(self, changed: dict[Any, Any], gone: list[Any]) -> bytes:
-        try:
-            return self.definition.codec.encode([changed, gone])
-        except CodecError as error:
-            raise self._codec_error(changed, error) from error
-
-    def _codec_error(self, data: Mapping[Any, Any], error: CodecError) -> CodecError:
-        """Name the key, which the codec's own error knows only as a place."""
-        for key, value in data.items():
-            try:
-                self.definition.codec.encode({key: value})
-            except CodecError as culprit:
-                return CodecError(
-                    f"plugin {self.unit.plugin} on {self.source}: codec {self.definition.codec.name} cannot hold the "
-                    f"state of key {key!r} (value of type {type(value).__name__}): {culprit}; "
-                    f"nothing of this checkpoint was written, the stored state ends at offset {self.stored_offset}"
-                )
-        return CodecError(f"plugin {self.unit.plugin} on {self.source}: {error}")
-
     def saved(self, checkpoint: Checkpoint) -> None:
         """The store has it."""
+        self._unsaved = False
         self.stored_offset = checkpoint.last_offset
         self.stored_position = checkpoint.position
+        self._stored_counts = self._counts
 
     @property
     def is_loaded(self) -> bool:
@@ -565,9 +681,10 @@ def _read_column(column: Sequence[bytes | None], form: Format) -> tuple[Sequence
         pass
     values: list[Any] = []
     bad: dict[int, Exception] = {}
+    read = form.read
     for index, data in enumerate(column):
         try:
-            values.extend(form.read_column([data]))
+            values.append(None if data is None else read(data))
         except ValueError as error:
             bad[index] = error
             values.append(None)

@@ -14,7 +14,7 @@ from framework.runtime.io import RunIO
 from framework.runtime.loader import Loader
 from framework.runtime.sink import Sink
 from framework.runtime.source import Fetched, OutOfRange, Source
-from framework.runtime.task import Definition, PartitionTask, Rewind, TaskStatus
+from framework.runtime.task import Definition, PartitionTask, Retry, Rewind, TaskStatus
 from framework.stores import Checkpoint, Description, Store, Unit
 
 __all__ = ["Worker"]
@@ -97,7 +97,7 @@ class Worker:
         self._events: deque[_Event] = deque()
         self._wake: asyncio.Future[None] = self._loop.create_future()
         self._fetching: asyncio.Task[Fetched] | None = None
-        self._loading: set[asyncio.Task[None]] = set()
+        self._loading: list[asyncio.Task[None]] = []
         self._saving: _Saving | None = None
         self._hinting: asyncio.Task[None] | None = None
         self._unacknowledged: list[Awaitable[Any]] = []
@@ -108,6 +108,8 @@ class Worker:
         self._error: BaseException | None = None
         self.last_saved: float | None = None
         """When a checkpoint was last stored, on the event loop's clock."""
+        self.applying: PartitionTask | None = None
+        """The task whose records are being applied."""
 
     # ---- told by others
 
@@ -151,6 +153,16 @@ class Worker:
     def tasks(self) -> list[PartitionTask]:
         """The tasks of the partitions that are assigned."""
         return [task for tasks in (self._assigned or {}).values() for task in tasks]
+
+    @property
+    def is_assigned(self) -> bool:
+        """Whether the group has told what this worker has to do, be it nothing."""
+        return self._assigned is not None
+
+    @property
+    def saving(self) -> object | None:
+        """The save that is under way; another object for each."""
+        return None if self._saving is None or self._saving.done() else self._saving
 
     def positions(self) -> dict[TopicPartition, int]:
         """Up to where every plugin has applied each assigned partition."""
@@ -245,12 +257,15 @@ class Worker:
             loading = self._loop.create_task(
                 self._loader.load(assigned, lambda partition: self._post(_Ready(partition)))
             )
-            self._loading.add(loading)
+            self._loading.append(loading)
             loading.add_done_callback(self._loaded)
 
     def _loaded(self, loading: "asyncio.Task[None]") -> None:
-        self._loading.discard(loading)
-        if not loading.cancelled() and (error := loading.exception()) is not None:
+        self._loading.remove(loading)
+        error = None if loading.cancelled() else loading.exception()
+        if isinstance(error, FencedError):
+            self._expect_rebalance(error)
+        elif error is not None:
             self._post(_Failed(error))
 
     def _let_flow(self, partition: TopicPartition) -> None:
@@ -267,8 +282,14 @@ class Worker:
         self._source.release(partition, min(task.position for task in tasks if task.position is not None))
 
     async def _let_go(self) -> None:
-        """Checkpoint everything and release it; memory stays warm in case a partition comes back."""
+        """Hand everything over; memory stays warm in case a partition comes back."""
         tasks = self.tasks
+        await self._hand_over(tasks)
+        self._warm = {task.unit: task for task in tasks}
+        self._assigned = None
+
+    async def _hand_over(self, tasks: Sequence[PartitionTask]) -> None:
+        """Checkpoint all of these, and release them."""
         await self._cancel_loading()
         await self._drain(tasks)
         with suppress(TimeoutError):
@@ -278,8 +299,6 @@ class Worker:
             self._hook.framework_released(
                 plugin=task.unit.plugin, partition=task.source, last_offset=task.stored_offset
             )
-        self._warm = {task.unit: task for task in tasks}
-        self._assigned = None
 
     async def _cancel_loading(self) -> None:
         loading = list(self._loading)
@@ -316,12 +335,16 @@ class Worker:
             await self._breathe()
 
     async def _apply(self, task: PartitionTask, batch: Batch) -> None:
+        self.applying = task
         try:
             await task.apply(batch, self._breathe)
         except Rewind:
             await self._rewind(task)
+        except Retry as retry:
+            self._hold_until(task.source, retry.at)
         finally:
             await self._send_outputs(task)
+            self.applying = None
 
     async def _breathe(self) -> None:
         """Give the loop a turn, and what cannot wait until the batch is applied its due."""
@@ -332,24 +355,33 @@ class Worker:
 
     async def _rewind(self, task: PartitionTask) -> None:
         """Go back to the last checkpoint, to apply one record at a time from there."""
+        self._source.hold(task.source)
+        task.void()
+        task.move(TaskStatus.ASSIGNED)
         await self._finish_save()
-        if task.status is TaskStatus.RUNNING:
-            self._source.hold(task.source)
-            task.void()
-            task.move(TaskStatus.ASSIGNED)
+        if task.status is TaskStatus.ASSIGNED:
             self._start_loading({task.source: [task]})
 
+    def _hold_until(self, partition: TopicPartition, at: float) -> None:
+        """Let no records of it flow before that time of the event loop's clock, while all others do."""
+        self._source.hold(partition)
+        self._loop.call_at(at, self._post, _Ready(partition))
+
     async def _reload(self, partitions: Sequence[TopicPartition]) -> None:
-        """The log has lost a running partition's position: checkpoint, and let the loader decide."""
+        """The log has lost a running partition's position: checkpoint, and let the loader decide.
+
+        The news may be old, and the partition be assigned and loading again: then there is nothing to do.
+        """
         for partition in partitions:
-            tasks = (self._assigned or {}).get(partition, [])
+            tasks = [task for task in (self._assigned or {}).get(partition, []) if task.status is TaskStatus.RUNNING]
             self._source.hold(partition)
             await self._drain(tasks)
-            for task in tasks:
-                if task.status is TaskStatus.DRAINING:
-                    task.move(TaskStatus.RELEASED)
-                    task.move(TaskStatus.ASSIGNED)
-            self._start_loading({partition: [task for task in tasks if task.status is TaskStatus.ASSIGNED]})
+            drained = [task for task in tasks if task.status is TaskStatus.DRAINING]
+            for task in drained:
+                task.move(TaskStatus.RELEASED)
+                task.move(TaskStatus.ASSIGNED)
+            if drained:
+                self._start_loading({partition: drained})
 
     async def _send_outputs(self, task: PartitionTask) -> None:
         outputs = task.take_outputs()
@@ -423,10 +455,14 @@ class Worker:
         return hints
 
     def _on_fenced(self, task: PartitionTask, error: FencedError) -> None:
-        """Somebody else owns it: forget it, and expect the group to say so, too."""
-        log.warning("%s", error)
+        """Somebody else owns it: forget it."""
         task.fail()
         self._source.hold(task.source)
+        self._expect_rebalance(error)
+
+    def _expect_rebalance(self, error: FencedError) -> None:
+        """Somebody else owns a partition: the group should soon say so, too; if it does not, that is an error."""
+        log.warning("%s", error)
         if self._fenced is None:
             self._fenced = (self._loop.time() + self._fenced_patience, error)
 
@@ -458,10 +494,8 @@ class Worker:
 
     async def _last_checkpoint(self) -> None:
         try:
-            await self._drain(self.tasks)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._source.commit_hint(self._hints()), _HINT_WAIT)
-        except FrameworkError as error:
+            await self._hand_over(self.tasks)
+        except Exception as error:
             if self._error is None:
                 self._error = error
             else:

@@ -143,10 +143,11 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def rows(self, unit: Unit) -> Iterator[bytes]:
+    def rows(self, unit: Unit, epoch: int | None = None) -> Iterator[bytes]:
         """The unit's rows in order, as of one moment: the base's pieces, then the changes saved since it began.
 
-        Each is checked before it is yielded. Raises `StateCorruptError` where one is damaged or missing.
+        Each is checked before it is yielded. Raises `StateCorruptError` where one is damaged or missing, and
+        `FencedError` where `epoch` is given and does not own the unit any more: its rows would be another owner's.
         """
 
     @abstractmethod

@@ -49,6 +49,10 @@ _SWEEP_BYTES = 2 * 2**20
 
 _WAL_KEPT_BYTES = 64 * 2**20
 
+_WRITE_AND_READ_VERSION = slice(18, 20)
+_WAL_VERSION = b"\x02\x02"
+"""SQLite's file format has these bytes say that the database has a WAL; in memory there can be none."""
+
 _MACHINE_ERRORS = {
     sqlite3.SQLITE_FULL: "free some space and start again",
     sqlite3.SQLITE_IOERR: "check the disk, its free space and limits, and start again",
@@ -231,13 +235,18 @@ def _text(data: bytes) -> str:
 
 
 def create_database(path: Path) -> None:
-    """Write an empty database, whole or not at all: one without tables is therefore damaged, never new."""
+    """Write an empty database, whole or not at all: one without tables is therefore damaged, never new.
+
+    It has a WAL from the start: changing to one takes a rollback journal, which readers cannot use after a crash.
+    """
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {_VERSION}")
         for table in _TABLES[:2]:
             connection.execute(table)
-        replace_file(path, connection.serialize())
+        image = bytearray(connection.serialize())
+    image[_WRITE_AND_READ_VERSION] = _WAL_VERSION
+    replace_file(path, bytes(image))
 
 
 def open_database(path: Path, mode: Literal["rw", "ro", "ro&immutable=1"]) -> Database:

@@ -8,7 +8,7 @@ from itertools import count
 from framework.errors import FencedError, InternalError
 from framework.stores import Checkpoint, StoredUnit, Unit
 
-__all__ = ["aside_names", "check_checkpoint", "check_epoch", "new_unit", "root_group", "unit_gone"]
+__all__ = ["aside_names", "check_checkpoint", "check_epoch", "check_owner", "new_unit", "root_group", "unit_gone"]
 
 _ASIDE = re.compile(r"(.+?)(?:\.aside-\d+)*", re.DOTALL)
 
@@ -33,6 +33,13 @@ def check_epoch(stored: StoredUnit, epoch: int) -> None:
             f"{stored.unit}: epoch {stored.epoch} has claimed it, so epoch {epoch} may not write any more. Another "
             "worker goes on with it; if none should, look for one with the same group and state directory"
         )
+
+
+def check_owner(stored: StoredUnit | None, unit: Unit, epoch: int) -> None:
+    """Raises `FencedError` unless the unit is there, and `epoch` still owns it."""
+    if stored is None:
+        raise unit_gone(unit, epoch)
+    check_epoch(stored, epoch)
 
 
 def check_checkpoint(stored: StoredUnit, checkpoint: Checkpoint) -> None:

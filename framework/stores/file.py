@@ -20,7 +20,7 @@ from framework.stores._files import (
     make_writable_directory,
     replace_file,
 )
-from framework.stores._rules import aside_names, check_checkpoint, check_epoch, new_unit, unit_gone
+from framework.stores._rules import aside_names, check_checkpoint, check_epoch, check_owner, new_unit, unit_gone
 
 __all__ = ["FileStore"]
 
@@ -57,9 +57,11 @@ class FileStore(Store):
             _write(directory, claimed)
         return Claim(claimed.stored.epoch, previous)
 
-    def rows(self, unit: Unit) -> Iterator[bytes]:
+    def rows(self, unit: Unit, epoch: int | None = None) -> Iterator[bytes]:
         with file_errors(self._root):
             document = _read_beside(self._directory(unit), _stem(unit))
+        if epoch is not None:
+            check_owner(document.stored if document else None, unit, epoch)
         if document is not None and document.body is not None:
             yield document.body
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from framework.errors import FrameworkError, InternalError
 from framework.stores import Checkpoint, Claim, Store, StoredUnit, Unit
-from framework.stores._rules import aside_names, check_checkpoint, check_epoch, new_unit, unit_gone
+from framework.stores._rules import aside_names, check_checkpoint, check_epoch, check_owner, new_unit, unit_gone
 
 __all__ = ["MemoryStore"]
 
@@ -44,8 +44,10 @@ class MemoryStore(Store):
         kept.new_base = None
         return Claim(kept.stored.epoch, previous)
 
-    def rows(self, unit: Unit) -> Iterator[bytes]:
+    def rows(self, unit: Unit, epoch: int | None = None) -> Iterator[bytes]:
         kept = self._units.get(unit)
+        if epoch is not None:
+            check_owner(kept.stored if kept else None, unit, epoch)
         return iter(() if kept is None else (*kept.base, *kept.changes))
 
     def save(self, checkpoints: Sequence[Checkpoint]) -> list[FrameworkError | None]:

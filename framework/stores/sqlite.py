@@ -20,7 +20,7 @@ from framework.stores._database import (
     wal,
 )
 from framework.stores._files import exists, file_errors, file_name, locked, make_directory, make_writable_directory
-from framework.stores._rules import aside_names, check_checkpoint, check_epoch, root_group, unit_gone
+from framework.stores._rules import aside_names, check_checkpoint, check_epoch, check_owner, root_group, unit_gone
 
 __all__ = ["SqliteStore"]
 
@@ -54,9 +54,11 @@ class SqliteStore(Store):
                 database.update(claimed)
         return Claim(claimed.epoch, previous)
 
-    def rows(self, unit: Unit) -> Iterator[bytes]:
+    def rows(self, unit: Unit, epoch: int | None = None) -> Iterator[bytes]:
         with self._reading(self._path(unit.group)) as database:
             header = database and database.find(unit)
+            if epoch is not None:
+                check_owner(header.stored if header else None, unit, epoch)
             if database and header:
                 yield from database.rows(header)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from framework import Processor, RecordsLostError
+from framework.feed import Feed
 from framework.inputs import InputRecord
 from framework.plugins import load
 from framework.runtime import runner as runner_module
@@ -99,7 +100,7 @@ class Slow(Processor):
 def test_records_that_the_embedded_broker_dropped_are_an_error(monkeypatch, tmp_path):
     """Without pacing it drops them without a word: the run must notice, not give a wrong count."""
 
-    class Unpaced(runner_module.Feed):
+    class Unpaced(Feed):
         def __init__(self, *args, embedded, applied, **named):
             super().__init__(*args, embedded=False, **named)
 

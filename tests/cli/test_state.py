@@ -42,6 +42,7 @@ def save(store: Store) -> Save:
         topic: str = "test",
         codec: str = "json",
         last_offset: int = 9,
+        missing_offsets: int = 0,
     ) -> None:
         unit = Unit(group, plugin, topic, partition)
         body = CODECS[codec].encode(state)
@@ -57,6 +58,7 @@ def save(store: Store) -> Save:
             base=[body] if store.keeps_rows else [],
             base_begins=store.keeps_rows,
             base_ends=store.keeps_rows,
+            missing_offsets=missing_offsets,
         )
         assert store.save([checkpoint]) == [None]
 
@@ -75,7 +77,7 @@ def output(*args: str) -> str:
 
 def test_list_as_json(save: Save) -> None:
     save({"a": 1, "b": 2}, 1, last_offset=7)
-    save({"a": 1}, 0, codec="msgpack")
+    save({"a": 1}, 0, codec="msgpack", missing_offsets=3)
     before = datetime.now(UTC).replace(microsecond=0)
     first, second = json.loads(output("list", "--json"))
     assert first.pop("bytes") > 0
@@ -83,8 +85,8 @@ def test_list_as_json(save: Save) -> None:
     assert abs((datetime.fromisoformat(first.pop("saved_at")) - before).total_seconds()) < 600
     assert datetime.fromisoformat(second.pop("saved_at")).tzinfo == UTC
     unit = {"group": "framework-keycount", "plugin": "keycount", "topic": "test", "epoch": 1}
-    assert first == unit | {"partition": 0, "last_offset": 9, "keys": 1, "codec": "msgpack"}
-    assert second == unit | {"partition": 1, "last_offset": 7, "keys": 2, "codec": "json"}
+    assert first == unit | {"partition": 0, "last_offset": 9, "keys": 1, "codec": "msgpack", "missing_offsets": 3}
+    assert second == unit | {"partition": 1, "last_offset": 7, "keys": 2, "codec": "json", "missing_offsets": 0}
 
 
 def test_list_as_a_table(save: Save) -> None:

@@ -3,11 +3,13 @@
 import asyncio
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from framework import (
+    Anchor,
     Batch,
     Checkpoint,
     Claim,
@@ -17,15 +19,20 @@ from framework import (
     InternalError,
     OffsetOutOfRangeError,
     Processor,
+    Record,
     RecordError,
     StateIncompatibleError,
     StoredUnit,
     TopicPartition,
+    TopicRecreatedError,
     Unit,
 )
 from framework.codecs.json import JsonCodec
 from framework.formats import format_named
+from framework.runtime import capture as capture_module
 from framework.runtime import task as task_module
+from framework.runtime.anchor import checksum_of
+from framework.runtime.policy import ErrorPolicy
 from framework.runtime.task import Definition, LogRange, PartitionTask, Rewind, TaskStatus
 
 UNIT = Unit("group", "count", "topic", 0)
@@ -68,9 +75,9 @@ def make_task(processor: type[Processor] = Count, *, on_error="stop", keeps_rows
         codec=JsonCodec(),
         key_format=format_named(formats.get("key_format", "utf8")),
         value_format=format_named(formats.get("value_format", "bytes")),
-        on_error=on_error,
+        on_error=ErrorPolicy(on_error),
         keeps_rows=keeps_rows,
-        on_record_failed=lambda *args: failed.append(args) if failed is not None else None,
+        on_records_failed=lambda *args: failed.append(args) if failed is not None else None,
     )
     clock = itertools.count()
     return PartitionTask(UNIT, definition, DESCRIPTION, lambda: float(next(clock)))
@@ -191,8 +198,8 @@ async def test_skip_goes_on_behind_the_failing_record(processor):
     running(task)
     await task.apply(records, breathe)
     assert task.view() == {"a": 1, "c": 1}
-    assert (task.last_offset, task.position, task.applied, task.skipped) == (2, 3, 2 + (processor is not CountBatch), 1)
-    assert [(plugin, offset, skipped) for plugin, _, offset, _, skipped in failed] == [("count", 1, True)]
+    assert (task.last_offset, task.position, task.applied, task.skipped) == (2, 3, 2, 1)
+    assert [(plugin, list(errors)) for plugin, _, errors in failed] == [("count", [1])]
 
 
 @pytest.mark.parametrize("values", [[b"1", b"x", b"2"], [b"x", b"1", b"2"], [b"1", b"2", b"x"]])
@@ -324,19 +331,126 @@ async def test_warm_memory_is_taken_up_only_if_the_store_is_still_ours():
     assert not task.holds(Claim(2, stored(epoch=1, last_offset=0, position=1)))
 
 
+def test_warm_memory_is_not_taken_up_where_what_was_captured_is_not_stored():
+    class Newer(Count):
+        state_version = 2
+
+        @classmethod
+        def migrate(cls, state, from_version):
+            state["a"] = 100
+
+    task = make_task(Newer)
+    task.description = Description("json", 2, 3, "cluster")
+    running(task, Claim(2, stored(last_offset=7, position=8)), {"a": 1})
+    checkpoint = captured(task)
+    assert not task.holds(Claim(3, stored(epoch=2, last_offset=7, position=8)))
+    task.saved(checkpoint)
+    assert task.holds(Claim(3, stored(epoch=2, last_offset=7, position=8)))
+
+
+async def test_a_claim_begins_an_unfinished_base_anew(monkeypatch):
+    monkeypatch.setattr(capture_module, "_BASE_FLOOR", 1)
+    monkeypatch.setattr(capture_module, "_BASE_PIECE", 1)
+    monkeypatch.setattr(capture_module, "_BASE_PIECES", 1)
+    task = running(make_task())
+    for offset, key in enumerate("abcde"):
+        await task.apply(batch([key], at=offset), breathe)
+        checkpoint = captured(task)
+        task.saved(checkpoint)
+    assert checkpoint.base
+    assert not checkpoint.base_ends
+    task.loaded(Claim(2, stored(last_offset=4, position=5, size=100)), None)
+    await task.apply(batch(["f"], at=5), breathe)
+    assert captured(task).base_begins
+
+
+LAST = Record("topic", 0, 9, 1000, b"a", b"v")
+ANCHOR = Anchor("id", LAST.timestamp, checksum_of(LAST))
+
+
+def at_ten(anchor: Anchor = ANCHOR) -> PartitionTask:
+    return running(make_task(), Claim(2, replace(stored(last_offset=9, position=10), anchor=anchor)), {"a": 1})
+
+
+def test_what_the_log_has_lost_is_told_with_the_choices():
+    with pytest.raises(
+        OffsetOutOfRangeError,
+        match=r"ends with offset 9 and goes on at 10; the log holds offsets 13 to 19: up to 3 records are gone "
+        r".*--on-out-of-range continue .* or rebuild .*--group",
+    ) as caught:
+        at_ten().check_log(LogRange(13, 20, "id"), None)
+    assert not isinstance(caught.value, TopicRecreatedError)
+
+
 @pytest.mark.parametrize(
-    ("log_range", "message"),
-    [(LogRange(11, 20), "1 offsets are gone"), (LogRange(0, 9), "re-created or truncated")],
+    ("log_range", "record", "message"),
+    [
+        (LogRange(0, 9, "id"), None, "holds offsets 0 to 8: the topic was re-created, or its log truncated"),
+        (LogRange(0, 0), None, "holds no records, and goes on at offset 0: the topic was re-created"),
+        (LogRange(0, 20, "other"), LAST, r"the topic was re-created \(its id was id, now it is other\)"),
+        (LogRange(13, 20, "other"), None, "its id was id"),
+        (LogRange(0, 20, "id"), replace(LAST, key=b"b"), "the record at offset 9 is not the one"),
+        (LogRange(0, 20), replace(LAST, value=None), "the record at offset 9 is not the one"),
+        (LogRange(0, 20), replace(LAST, timestamp=1001), "the record at offset 9 is not the one"),
+    ],
 )
-def test_tells_below_the_start_from_beyond_the_end(log_range, message):
-    task = running(make_task(), Claim(2, stored(last_offset=9, position=10)))
-    with pytest.raises(OffsetOutOfRangeError, match=message):
-        task.check_range(log_range)
+def test_another_log_is_told_from_one_that_lost_records(log_range, record, message):
+    with pytest.raises(TopicRecreatedError, match=message):
+        at_ten().check_log(log_range, record)
 
 
-@pytest.mark.parametrize("log_range", [LogRange(0, 10), LogRange(10, 10), LogRange(10, 20)])
-def test_edges_of_the_log_are_in_range(log_range):
-    running(make_task(), Claim(2, stored(last_offset=9, position=10))).check_range(log_range)
+@pytest.mark.parametrize("log_range", [LogRange(0, 10), LogRange(10, 10, "id"), LogRange(10, 20, "id")])
+@pytest.mark.parametrize("record", [None, LAST])
+@pytest.mark.parametrize("anchor", [ANCHOR, replace(ANCHOR, topic_id=None)])
+def test_edges_of_the_log_are_in_range(log_range, record, anchor):
+    at_ten(anchor).check_log(log_range, record)
+
+
+@PROCESSORS
+async def test_the_anchor_is_of_the_last_offset(processor):
+    records = batch(["a", "b", "a"], at=10, values=[b"1", b"2", b"3"])
+    task = running(make_task(processor), Claim(2, replace(stored(last_offset=9, position=10), anchor=ANCHOR)), {})
+    assert captured_after_move(task).anchor == ANCHOR
+    await task.apply(records, breathe)
+    assert captured(task).anchor == Anchor("id", 0, checksum_of(records[2]))
+    await task.apply(Batch(TopicPartition("topic", 0), 13, 20, [], [], [], [], []), breathe)
+    assert captured(task).anchor == Anchor("id", 0, checksum_of(records[2]))
+
+
+def captured_after_move(task: PartitionTask) -> Checkpoint:
+    task._captured_position = None
+    return captured(task)
+
+
+async def test_a_checkpoint_amid_a_batch_has_the_anchor_of_the_record_before():
+    records = batch(["a"] * 1000, values=[b"%d" % number for number in range(1000)])
+    task = running(make_task())
+    task._clock = itertools.count().__next__
+    found: list[tuple[int, Anchor]] = []
+
+    async def look() -> None:
+        checkpoint = captured(task)
+        task.saved(checkpoint)
+        found.append((checkpoint.last_offset, checkpoint.anchor))
+
+    await task.apply(records, look)
+    assert len(found) > 2
+    assert found == [(offset, Anchor(None, 0, checksum_of(records[offset]))) for offset, _ in found]
+
+
+def test_checksums_tell_keys_from_values_and_nothing_from_empty():
+    parts = [(None, None), (b"", None), (None, b""), (b"", b""), (b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"b", b"a")]
+    assert len({checksum_of(replace(LAST, key=key, value=value)) for key, value in parts}) == len(parts)
+
+
+def test_a_gap_is_counted_and_kept():
+    task = at_ten()
+    assert task.skip_gap(LogRange(13, 20)) == 10
+    checkpoint = captured(task)
+    assert (checkpoint.last_offset, checkpoint.position, checkpoint.missing_offsets) == (9, 13, 3)
+    again = running(make_task(), Claim(3, replace(stored(last_offset=9, position=13), missing_offsets=3)), {})
+    again.skip_gap(LogRange(14, 20))
+    assert captured(again).missing_offsets == 4
 
 
 async def test_a_store_that_keeps_no_rows_gets_the_whole_state():
@@ -348,9 +462,9 @@ async def test_a_store_that_keeps_no_rows_gets_the_whole_state():
 
 
 async def test_a_new_base_comes_in_pieces_and_with_the_rows_since_gives_the_state(monkeypatch):
-    monkeypatch.setattr(task_module, "_BASE_FLOOR", 2000)
-    monkeypatch.setattr(task_module, "_BASE_PIECE", 3)
-    monkeypatch.setattr(task_module, "_BASE_PIECES", 2)
+    monkeypatch.setattr(capture_module, "_BASE_FLOOR", 2000)
+    monkeypatch.setattr(capture_module, "_BASE_PIECE", 3)
+    monkeypatch.setattr(capture_module, "_BASE_PIECES", 2)
     task = running(make_task())
     stored_base: list[bytes] = []
     growing: list[bytes] | None = None

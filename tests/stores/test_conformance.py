@@ -346,6 +346,18 @@ def test_reading_is_of_one_moment_beside_a_writer(store: Store) -> None:
     assert read == before
 
 
+def test_only_the_owner_reads_as_the_owner(store: Store) -> None:
+    zombie = Owner(store)
+    zombie.save(b"[1]")
+    assert list(store.rows(UNIT, zombie.epoch)) == [b"[1]"]
+    owner = Owner(store)
+    with pytest.raises(FencedError, match="epoch 2 has claimed it"):
+        list(store.rows(UNIT, zombie.epoch))
+    assert list(store.rows(UNIT, owner.epoch)) == [b"[1]"]
+    with pytest.raises(FencedError, match="removed"):
+        list(store.rows(replace(UNIT, partition=9), 1))
+
+
 def test_what_is_set_aside_keeps_its_rows_under_a_new_name(store: Store) -> None:
     owner = Owner(store)
     owner.save(b"[1]", records=5)

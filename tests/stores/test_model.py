@@ -2,7 +2,7 @@
 
 import tempfile
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,39 +16,11 @@ from framework.stores import Checkpoint, Store, Unit
 from framework.stores.file import FileStore
 from framework.stores.memory import MemoryStore
 from framework.stores.sqlite import SqliteStore
-from tests.stores.units import DESCRIPTION, UNIT, accept_all
+from tests.stores.units import DESCRIPTION, UNIT, Known, accept_all
 
 WORKERS = st.sampled_from(["a", "b"])
 UNITS = st.sampled_from([UNIT, replace(UNIT, partition=1)])
 BODIES = st.binary(max_size=3)
-
-
-@dataclass
-class Known:
-    """What the model knows of a unit. `new_base` is one that has begun, with the changes saved since."""
-
-    epoch: int = 0
-    last_offset: int = -1
-    base: list[bytes] = field(default_factory=list)
-    changes: list[bytes] = field(default_factory=list)
-    new_base: list[bytes] | None = None
-    new_changes: list[bytes] = field(default_factory=list)
-
-    @property
-    def rows(self) -> list[bytes]:
-        return [*self.base, *self.changes]
-
-    def apply(self, checkpoint: Checkpoint, keeps_rows: bool) -> None:
-        self.last_offset = checkpoint.last_offset
-        if checkpoint.base_begins:
-            self.new_base, self.new_changes = [], []
-        if checkpoint.row is not None:
-            self.changes = [*self.changes, checkpoint.row] if keeps_rows else [checkpoint.row]
-            self.new_changes.append(checkpoint.row)
-        if self.new_base is not None:
-            self.new_base += checkpoint.base
-        if checkpoint.base_ends and self.new_base is not None:
-            self.base, self.changes, self.new_base = self.new_base, self.new_changes, None
 
 
 class StoreMachine(RuleBasedStateMachine):

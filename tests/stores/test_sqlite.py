@@ -12,7 +12,6 @@ import pytest
 
 from framework.errors import (
     FencedError,
-    FrameworkError,
     StateCorruptError,
     StateError,
     StateIncompatibleError,
@@ -20,28 +19,14 @@ from framework.errors import (
 )
 from framework.stores import StoredUnit
 from framework.stores.sqlite import SqliteStore
+from tests.stores.damage import OTHER, Contents, check_damaged, cuts, read, save_database
 from tests.stores.units import UNIT, Owner, accept_all, snapshot
-
-OTHER = replace(UNIT, partition=1)
-Contents = tuple[list[StoredUnit], list[bytes], list[bytes]]
 
 
 @pytest.fixture
 def database(directory: Path) -> Path:
     """A database at rest: one unit with a base and changes, one with a change."""
-    with closing(SqliteStore(directory)) as store:
-        owner, other = Owner(store), Owner(store, OTHER)
-        owner.save(b"void")
-        owner.save(b"one", begins=True, base=[b"piece one", b"piece two"], ends=True)
-        owner.save(b"two")
-        owner.save(b"three")
-        other.save(b"other")
-    return directory / "group" / "state.sqlite3"
-
-
-def read(directory: Path) -> Contents:
-    with closing(SqliteStore(directory, read_only=True)) as store:
-        return store.stored(), list(store.rows(UNIT)), list(store.rows(OTHER))
+    return save_database(directory)
 
 
 def run(database: Path, *statements: str) -> None:
@@ -198,19 +183,10 @@ def test_a_missing_database_with_a_wal_is_not_taken_for_an_empty_one(database: P
 
 def test_truncation_is_never_taken_for_less_state(database: Path, directory: Path) -> None:
     whole, before = database.read_bytes(), read(directory)
-    for length in range(0, len(whole), 311):
-        database.write_bytes(whole[:length])
+    for damaged in cuts(whole, step=311):
+        database.write_bytes(damaged)
 
         check_damaged(directory, before)
-
-
-def check_damaged(directory: Path, before: Contents) -> FrameworkError | None:
-    """Everything reads back as it was, or is refused; what the error was."""
-    try:
-        assert read(directory) == before
-    except (StateError, StoreError) as error:
-        return error
-    return None
 
 
 def check_claim_of_damaged(directory: Path, before: Contents) -> None:

@@ -1,7 +1,7 @@
-"""What the tests of the stores share: a unit, checkpoints of it, and readers."""
+"""What the tests of the stores share: a unit, checkpoints of it, a model of what is stored, and readers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from framework.errors import FrameworkError
 from framework.stores import Anchor, Checkpoint, Claim, Description, Store, StoredUnit, Unit
@@ -71,6 +71,34 @@ class Owner:
     ) -> None:
         """Save the next checkpoint, which must succeed."""
         assert self.try_save(self.checkpoint(row, records=records, base=base, begins=begins, ends=ends)) is None
+
+
+@dataclass
+class Known:
+    """What the model knows of a unit. `new_base` is one that has begun, with the changes saved since."""
+
+    epoch: int = 0
+    last_offset: int = -1
+    base: list[bytes] = field(default_factory=list)
+    changes: list[bytes] = field(default_factory=list)
+    new_base: list[bytes] | None = None
+    new_changes: list[bytes] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[bytes]:
+        return [*self.base, *self.changes]
+
+    def apply(self, checkpoint: Checkpoint, keeps_rows: bool) -> None:
+        self.last_offset = checkpoint.last_offset
+        if checkpoint.base_begins:
+            self.new_base, self.new_changes = [], []
+        if checkpoint.row is not None:
+            self.changes = [*self.changes, checkpoint.row] if keeps_rows else [checkpoint.row]
+            self.new_changes.append(checkpoint.row)
+        if self.new_base is not None:
+            self.new_base += checkpoint.base
+        if checkpoint.base_ends and self.new_base is not None:
+            self.base, self.changes, self.new_base = self.new_base, self.new_changes, None
 
 
 def snapshot(store: Store, unit: Unit = UNIT) -> tuple[list[StoredUnit], list[bytes]]:

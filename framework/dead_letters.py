@@ -1,0 +1,106 @@
+"""Dead letters: records that could not be applied, kept with their reason in a topic of their own."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Self
+
+from framework.output import OutputRecord
+from framework.records import Headers, Record, TopicPartition
+
+__all__ = ["DEAD_LETTER_HEADERS", "REPLAY_HEADER", "DeadLetter", "to_dead_letter"]
+
+DEAD_LETTER_HEADERS = (
+    "framework-dead-letter-plugin",
+    "framework-dead-letter-topic",
+    "framework-dead-letter-partition",
+    "framework-dead-letter-offset",
+    "framework-dead-letter-timestamp",
+    "framework-dead-letter-error",
+    "framework-dead-letter-message",
+    "framework-dead-letter-time",
+)
+"""Headers of every dead letter, behind those that the record came with. The first four name it: a reader drops repeats
+by them. `timestamp` is the record's own, in milliseconds since the epoch; `error` is the class of what was raised, and
+`message` its text; `time` is when that was, in ISO 8601."""
+
+REPLAY_HEADER = "framework-replay-of"
+"""Header of a record that was sent again: the dead letter that it was, as `topic-partition:offset`."""
+
+_LONGEST_MESSAGE: Final = 1000
+"""Characters of an error's text that are kept, so that headers stay small next to the record."""
+
+
+def to_dead_letter(topic: str, record: Record, plugin: str, error: BaseException) -> OutputRecord:
+    """The dead letter for `topic` of a record, whose key and value are the bytes that it came with.
+
+    Its own timestamp is left to the producer: with an old record's, the topic's retention could take it at once.
+    """
+    values = (
+        plugin,
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        type(error).__name__,
+        str(error)[:_LONGEST_MESSAGE],
+        datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
+    reason = tuple(
+        (name, str(value).encode(errors="backslashreplace"))
+        for name, value in zip(DEAD_LETTER_HEADERS, values, strict=True)
+    )
+    return OutputRecord(topic, record.key, record.value, (*record.headers, *reason))
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A dead letter, read back."""
+
+    at: Record
+    """The dead letter itself, as it stands in its topic; key and value are bytes."""
+    plugin: str
+    source: TopicPartition
+    offset: int
+    timestamp: int
+    """The record's own, in milliseconds since the epoch."""
+    error: str
+    message: str
+    time: str
+
+    @classmethod
+    def of(cls, record: Record) -> Self | None:
+        """What a record of a dead-letter topic tells; None if it is no dead letter."""
+        names = tuple(name for name, _ in record.headers[-len(DEAD_LETTER_HEADERS) :])
+        if names != DEAD_LETTER_HEADERS:
+            return None
+        reason = record.headers[-len(DEAD_LETTER_HEADERS) :]
+        plugin, topic, partition, offset, timestamp, error, message, time = (
+            (value or b"").decode(errors="replace") for _, value in reason
+        )
+        try:
+            source = TopicPartition(topic, int(partition))
+            return cls(record, plugin, source, int(offset), int(timestamp), error, message, time)
+        except ValueError:
+            return None
+
+    @property
+    def record_identity(self) -> tuple[TopicPartition, int, int]:
+        """What names the record that it was, also where the topic was re-created."""
+        return self.source, self.offset, self.timestamp
+
+    def to_replay(self, topic: str | None) -> OutputRecord:
+        """The record as it came, for its source's partition, or for `topic` by its key."""
+        place = f"{self.at.topic}-{self.at.partition}:{self.at.offset}"
+        return OutputRecord(
+            self.source.topic if topic is None else topic,
+            self.at.key,
+            self.at.value,
+            (*self._headers_before(), (REPLAY_HEADER, place.encode())),
+            partition=self.source.partition if topic is None else None,
+            timestamp=self.timestamp if self.timestamp >= 0 else None,
+        )
+
+    def _headers_before(self) -> Headers:
+        """The headers that the record came with, without that of an earlier replay."""
+        before = self.at.headers[: -len(DEAD_LETTER_HEADERS)]
+        return tuple((name, value) for name, value in before if name != REPLAY_HEADER)

@@ -1,0 +1,50 @@
+"""The error policy: what becomes of a record that cannot be applied."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from framework.errors import UsageError
+
+__all__ = ["ErrorPolicy", "OnError"]
+
+OnError = Literal["stop", "skip", "dead-letter"]
+
+_LONGEST_WAIT: Final = 60.0
+"""Seconds beyond which the wait between two tries does not grow."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPolicy:
+    """Try a failing record again `retries` times, then do `on_error`. Prints as the guarantee line has it.
+
+    Raises `UsageError` for a policy that contradicts itself.
+    """
+
+    on_error: OnError = "stop"
+    dead_letter_topic: str | None = None
+    """Where dead letters go; given with `dead-letter`, and only then."""
+    retries: int = 0
+    retry_backoff: float = 0.1
+    """Seconds before the first retry; they double with each that follows, up to a minute."""
+
+    def __post_init__(self) -> None:
+        if self.on_error == "dead-letter" and not self.dead_letter_topic:
+            raise UsageError("--on-error dead-letter needs a topic to send to; name it with --dead-letter-topic")
+        if self.on_error != "dead-letter" and self.dead_letter_topic:
+            raise UsageError(
+                f"--dead-letter-topic {self.dead_letter_topic} has no effect with --on-error {self.on_error}; "
+                "use --on-error dead-letter, or leave it out"
+            )
+
+    def wait_after(self, failures: int) -> float | None:
+        """Seconds to wait after that many failed tries of a record; None where it was tried often enough."""
+        if failures > self.retries:
+            return None
+        doublings = min(failures - 1, 64)
+        return float(min(self.retry_backoff * 2**doublings, max(_LONGEST_WAIT, self.retry_backoff)))
+
+    def __str__(self) -> str:
+        what = f"dead letter to {self.dead_letter_topic}" if self.dead_letter_topic else self.on_error
+        if not self.retries:
+            return what
+        return f"{what}, after {self.retries} {'retry' if self.retries == 1 else 'retries'}"
