@@ -15,25 +15,27 @@ from confluent_kafka.cimpl import NewTopic
 
 from framework.records import Headers, Record
 
-__all__ = ["create_topic", "make_topic_by_asking", "produce", "read_topic"]
+__all__ = ["create_topic", "make_topic_by_asking", "produce", "read_topic", "wait_for_leaders"]
 
 _SECONDS = 60.0
 
 
-def create_topic(servers: str, partitions: int = 4, config: Mapping[str, str] | None = None) -> str:
-    """Create a topic with a name of its own, wait until its partitions have leaders, and give its name."""
-    name = _unique("topic")
+def create_topic(
+    servers: str, partitions: int = 4, config: Mapping[str, str] | None = None, *, name: str | None = None
+) -> str:
+    """Create a topic, with a name of its own if none is given, wait until it has leaders, and give its name."""
+    name = name or _unique("topic")
     admin = AdminClient({"bootstrap.servers": servers})
     new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
     admin.create_topics([new])[name].result(_SECONDS)
-    _wait_for_leaders(admin, name)
+    wait_for_leaders(admin, name)
     return name
 
 
 def make_topic_by_asking(servers: str) -> str:
     """As `create_topic`, on a broker that creates the topics that it is asked for."""
     name = _unique("topic")
-    _wait_for_leaders(AdminClient({"bootstrap.servers": servers}), name)
+    wait_for_leaders(AdminClient({"bootstrap.servers": servers}), name)
     return name
 
 
@@ -154,7 +156,8 @@ def _partition(partitions: Sequence[int] | int | None, index: int) -> int:
     return partitions if isinstance(partitions, int) else partitions[index]
 
 
-def _wait_for_leaders(admin: AdminClient, topic: str) -> None:
+def wait_for_leaders(admin: AdminClient, topic: str) -> None:
+    """Wait until every partition of a topic has a leader. Raises TimeoutError."""
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
         described = admin.list_topics(topic, timeout=_SECONDS).topics[topic]

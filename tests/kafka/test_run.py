@@ -67,7 +67,7 @@ def test_a_signal_ends_it_after_a_last_checkpoint(number, on_broker, topic, prod
     assert exported(tmp_path, "keycount") == truth(read_topic(name))
 
 
-TELLING_PLUGIN = '''
+TELLING_PLUGIN = """
 import logging
 
 from framework import Processor
@@ -81,9 +81,10 @@ class Tells(Processor):
         Tells.applied += 1
         if Tells.applied % 500 == 0:
             logging.getLogger("framework").info("applied record %d", Tells.applied)
-'''
+"""
 
 
+@pytest.mark.kafka
 def test_sigkill_in_the_middle_changes_no_count(on_broker, topic, produce, read_topic, tmp_path):
     name = topic()
     args = ["--plugin", "keycount", "--topic", name, "--checkpoint-interval", "50ms", *on_broker]
@@ -99,6 +100,7 @@ def test_sigkill_in_the_middle_changes_no_count(on_broker, topic, produce, read_
     assert exported(tmp_path, "keycount") == truth(read_topic(name))
 
 
+@pytest.mark.kafka
 @pytest.mark.parametrize("store", ["sqlite", "file"])
 def test_a_second_worker_joins_and_leaves_while_records_flow(store, on_broker, topic, produce, read_topic, tmp_path):
     """As in the seed's printed example."""
@@ -126,6 +128,7 @@ def _partitions(line: str) -> list[str]:
     return line.partition("assigned: ")[2].split(", ")
 
 
+@pytest.mark.kafka
 def test_a_rebalance_during_restore(on_broker, topic, produce, read_topic, tmp_path):
     """The first worker still loads when the second one joins: it must answer, and neither loses anything."""
     name = topic()
@@ -161,8 +164,8 @@ from framework.stores.sqlite import SqliteStore
 class SlowStore(SqliteStore):
     name = "slow"
 
-    def rows(self, unit):
-        for row in super().rows(unit):
+    def rows(self, unit, epoch=None):
+        for row in super().rows(unit, epoch):
             logging.getLogger("framework").info("loading slowly")
             time.sleep(0.2)
             yield row

@@ -37,11 +37,12 @@ def _command(args: Iterable[object]) -> list[str]:
 class Worker:
     """A running `framework run`; its messages can be waited for. As a context manager it is killed at the end."""
 
-    def __init__(self, *args: object, cwd: Path) -> None:
+    def __init__(self, *args: object, cwd: Path, prefix: Sequence[str] = ()) -> None:
+        """`prefix` is a command that becomes the worker, such as `nice`."""
         self.messages: list[str] = []
         self._news: queue.Queue[str | None] = queue.Queue()
         self._process = subprocess.Popen(
-            _command(("run", *args)), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*prefix, *_command(("run", *args))], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -95,6 +96,11 @@ class Worker:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
 
 
 def listed(cwd: Path, *args: object) -> list[dict[str, Any]]:
