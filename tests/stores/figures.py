@@ -47,7 +47,7 @@ def _try_outages(store_type: type[Store], states: int) -> list[str]:
 
 def _outages(store_type: type[Store]) -> Iterator[Outage]:
     for seed in count():
-        random = Random(seed)  # noqa: S311 - shall repeat
+        random = Random(seed)
         with fast_directory() as disk:
             history = record(store_type, disk / "store", random, TURNS)
             points = random.sample(history.recording.points, POINTS)
