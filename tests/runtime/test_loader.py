@@ -11,6 +11,7 @@ from framework import (
     Anchor,
     Batch,
     Description,
+    FencedError,
     OffsetOutOfRangeError,
     Processor,
     Record,
@@ -296,3 +297,19 @@ async def test_a_changed_partition_count_is_refused_before_anything_else(filled)
     with pytest.raises(StateIncompatibleError, match=r"built over 3 partitions, the topic has 4 now.*new --group"):
         await filled.load(task, policy="rebuild")
     assert filled.store.stored() == before
+
+
+async def test_rows_that_another_owner_may_have_written_are_not_loaded():
+    """A worker that is stopped between its claim and its load wakes up behind the next owner's checkpoints."""
+
+    class StoppedBeforeLoading(Log):
+        async def log_ranges(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, LogRange]:
+            rig.store.claim(task.unit, lambda stored: None)
+            return await super().log_ranges(partitions)
+
+    rig = Rig()
+    await rig.load(rig.task())
+    rig.log, task = StoppedBeforeLoading(), rig.task()
+    with pytest.raises(FencedError):
+        await rig.load(task)
+    assert not task.is_loaded

@@ -205,12 +205,6 @@ def revoked_callback_does_nothing(stack):
 
 
 @mutation
-def rows_of_another_owner_are_loaded(stack):
-    rows = MemoryStore.rows
-    replaced(stack, MemoryStore, "rows", lambda self, unit, epoch=None: rows(self, unit))
-
-
-@mutation
 def what_was_captured_but_not_stored_counts_as_stored(stack):
     never = property(lambda self: False, lambda self, value: None)
     stack.enter_context(patch.object(PartitionTask, "_unsaved", never, create=True))
