@@ -1,6 +1,7 @@
 """The broker that tests share, and traffic for it. Which broker it is stands in pytest's header."""
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -21,6 +22,8 @@ _KAFKA_REQUIRED = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell's background job ignores SIGINT, and so would every process that a test starts and interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_KAFKA_REQUIRED] = os.environ.get("FRAMEWORK_REQUIRE_KAFKA") == "1"
     try:
         config.stash[_RUNG], config.stash[_PASSED_RUNGS] = choose_rung(os.environ)
