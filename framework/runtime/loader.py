@@ -64,9 +64,18 @@ class Loader:
     async def _claim(self, task: PartitionTask) -> Claim:
         if task.status is TaskStatus.ASSIGNED:
             task.move(TaskStatus.LOADING)
-        claim: Claim = await self.run_io(self.store.claim, task.unit, task.accept)
+        claim = await self._claimed(task)
         self.steps += 1
         return claim
+
+    async def _claimed(self, task: PartitionTask) -> Claim:
+        """Claim, to the end also where the load is cancelled: a claim must not come after that of the next owner."""
+        claiming: asyncio.Future[Claim] = asyncio.ensure_future(self.run_io(self.store.claim, task.unit, task.accept))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await asyncio.wait([claiming])
+            raise
 
     async def _last_records(
         self, claims: Mapping[PartitionTask, Claim], ranges: Mapping[TopicPartition, LogRange]
@@ -156,8 +165,7 @@ class Loader:
             aside.group,
             log_range.start,
         )
-        claim = await self.run_io(self.store.claim, task.unit, task.accept)
-        task.loaded(claim, {})
+        task.loaded(await self._claimed(task), {})
         task.start_at(log_range.start)
 
 

@@ -306,7 +306,6 @@ class Worker:
             each.cancel()
         if loading:
             await asyncio.wait(loading)
-            await self._run_io(_nothing)  # what had begun goes on in the store's thread: no claim may come late
 
     async def _drain(self, tasks: Sequence[PartitionTask]) -> None:
         self._stop_applying(tasks)
@@ -508,7 +507,3 @@ class Worker:
                 yield task
         for acknowledgement in self._unacknowledged:
             yield asyncio.ensure_future(acknowledgement)
-
-
-def _nothing() -> None:
-    return

@@ -74,7 +74,7 @@ def test_no_broker(tmp_path):
 def test_no_such_topic(on_broker, topic, tmp_path):
     name = topic(1)
     args = ["--plugin", "keycount", "--topic", f"{name}x", *on_broker]
-    refused(framework("run", *args, cwd=tmp_path), 4, f"no topic {name}x", f"did you mean {name}?")
+    refused(framework("run", *args, cwd=tmp_path), 4, f"no topic {name}x", f"did you mean {name}")
 
 
 def test_a_state_directory_that_cannot_be_written(on_broker, topic, tmp_path):
