@@ -75,6 +75,7 @@ class Loader:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
             await asyncio.wait([claiming])
+            claiming.result()  # where it failed, that is the news
             raise
 
     async def _last_records(
