@@ -39,12 +39,22 @@ class Format:
     mutable: bool = False
     """Whether a value that was read can be changed in place."""
 
+    @property
+    def reads_anything(self) -> bool:
+        """Whether bytes stay as they are."""
+        return self.read is _same
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether bytes are text in UTF-8."""
+        return self.read is bytes.decode
+
     def read_column(self, column: Sequence[bytes | None]) -> Sequence[Any]:
         """Read a whole column of keys or values at once; nulls stay None.
 
         Raises `ValueError` if any of them cannot be read; `read` then tells which.
         """
-        if self.read is _same:
+        if self.reads_anything:
             return column
         read = self.read
         return [None if data is None else read(data) for data in column]

@@ -1,13 +1,14 @@
 """What a plugin contributes: a processor."""
 
 from abc import ABC
-from collections.abc import Awaitable, MutableMapping
+from collections.abc import Awaitable
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from framework.output import Output
 from framework.records import Batch, Record, TopicPartition
+from framework.state import State
 
 __all__ = ["API_VERSION", "Options", "Processor"]
 
@@ -47,18 +48,18 @@ class Processor(ABC):
         self.options = options
         self.partition = partition
 
-    def process(self, record: Record, state: MutableMapping[Any, Any], out: Output) -> Awaitable[None] | None:
+    def process(self, record: Record, state: State[Any, Any], out: Output) -> Awaitable[None] | None:
         """Apply one record: change `state`, and send outputs to `out`. May be `async def`.
 
         Raise any exception (`framework.RecordError` for a plain refusal) to reject the record.
         """
         raise NotImplementedError
 
-    def process_batch(self, batch: Batch, state: MutableMapping[Any, Any], out: Output) -> None:
+    def process_batch(self, batch: Batch, state: State[Any, Any], out: Output) -> None:
         """Apply a run of records at once; the fast path."""
         raise NotImplementedError
 
     @classmethod
-    def migrate(cls, state: MutableMapping[Any, Any], from_version: int) -> None:
+    def migrate(cls, state: State[Any, Any], from_version: int) -> None:
         """Take state of an older `state_version` forward, in place, at the same offset."""
         raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any, NamedTuple
 
 __all__ = ["Batch", "Headers", "Record", "TopicPartition"]
@@ -19,8 +20,7 @@ class TopicPartition(NamedTuple):
         return f"{self.topic}-{self.partition}"
 
 
-@dataclass(slots=True)
-class Record:
+class Record(NamedTuple):
     """One Kafka message, its key and value in the formats that the processor reads.
 
     `timestamp` is in milliseconds since the epoch, as the broker has it.
@@ -56,22 +56,15 @@ class Batch:
         return len(self.offsets)
 
     def __getitem__(self, index: int) -> Record:
-        return Record(
-            self.source.topic,
-            self.source.partition,
-            self.offsets[index],
-            self.timestamps[index],
-            self.keys[index],
-            self.values[index],
-            self.headers[index],
-        )
+        position = range(len(self))[index]
+        return next(iter(self.slice(position, position + 1)))
 
     def __iter__(self) -> Iterator[Record]:
-        topic, partition = self.source
-        for offset, timestamp, key, value, headers in zip(
-            self.offsets, self.timestamps, self.keys, self.values, self.headers, strict=True
-        ):
-            yield Record(topic, partition, offset, timestamp, key, value, headers)
+        topic, partition = (repeat(part, len(self)) for part in self.source)
+        columns = zip(
+            topic, partition, self.offsets, self.timestamps, self.keys, self.values, self.headers, strict=True
+        )
+        return map(tuple.__new__, repeat(Record), columns)  # as Record(*columns), without a call of Python code
 
     def slice(self, first: int, stop: int) -> "Batch":
         """The records at positions `first` up to, not including, `stop`."""
@@ -86,11 +79,17 @@ class Batch:
             self.headers[first:stop],
         )
 
-    def _border(self, index: int) -> int:
-        if index == len(self):
+    def _border(self, position: int) -> int:
+        """The offset at which the log is cut for what begins at this position."""
+        if position == len(self):
             return self.end
-        return self.offsets[index] if index else self.start
+        return self.offsets[position] if position else self.start
 
-    def with_columns(self, keys: Sequence[Any], values: Sequence[Any]) -> "Batch":
-        """The same records with other keys and values, as after deserializing."""
-        return replace(self, keys=keys, values=values)
+    def with_columns(self, **columns: Sequence[Any]) -> "Batch":
+        """The same records with other columns, as after deserializing."""
+        named: dict[str, Any] = columns
+        return replace(self, **named)
+
+    def key_texts(self) -> Sequence[str | None]:
+        """The keys, which must be bytes, as text. Raises `UnicodeDecodeError` where one is not UTF-8."""
+        return [None if key is None else key.decode() for key in self.keys]

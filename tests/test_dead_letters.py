@@ -1,7 +1,5 @@
 """Dead letters, made and read back."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +36,7 @@ def test_what_it_tells():
     st.binary() | st.none(), st.binary() | st.none(), st.lists(st.tuples(st.text(), st.none() | st.binary())), st.text()
 )
 def test_a_replay_is_the_record_as_it_came(key, value, headers, message):
-    record = replace(RECORD, key=key, value=value, headers=tuple(headers))
+    record = RECORD._replace(key=key, value=value, headers=tuple(headers))
     replay = read(to_dead_letter("bad", record, "plugin", ValueError(message))).to_replay(None)
     assert (replay.topic, replay.partition, replay.timestamp) == ("orders", 3, RECORD.timestamp)
     assert (replay.key, replay.value) == (key, value)
@@ -52,7 +50,7 @@ def test_a_replay_to_another_topic_goes_by_key():
 
 def test_a_replay_that_fails_again_carries_one_replay_header():
     first = read(to_dead_letter("bad", RECORD, "plugin", ValueError())).to_replay(None)
-    second = read(to_dead_letter("worse", replace(RECORD, headers=first.headers), "plugin", ValueError()))
+    second = read(to_dead_letter("worse", RECORD._replace(headers=first.headers), "plugin", ValueError()))
     assert second.to_replay(None).headers == (*RECORD.headers, (REPLAY_HEADER, b"worse-1:5"))
 
 
@@ -64,7 +62,7 @@ def test_a_dead_letter_of_a_dead_letter_gives_back_the_first():
 
 
 def test_a_record_without_a_timestamp_is_replayed_without_one():
-    letter = read(to_dead_letter("bad", replace(RECORD, timestamp=-1), "plugin", ValueError()))
+    letter = read(to_dead_letter("bad", RECORD._replace(timestamp=-1), "plugin", ValueError()))
     assert letter.to_replay(None).timestamp is None
 
 
@@ -76,4 +74,4 @@ def test_a_long_or_odd_message_makes_no_large_or_broken_header():
 
 @pytest.mark.parametrize("headers", [(), (("a", b"1"),) * 8, tuple((name, b"x") for name in DEAD_LETTER_HEADERS)])
 def test_other_records_are_no_dead_letters(headers):
-    assert DeadLetter.of(replace(RECORD, headers=headers)) is None
+    assert DeadLetter.of(RECORD._replace(headers=headers)) is None

@@ -52,9 +52,9 @@ def test_slices_hold_every_record_once_and_meet(batch: Batch, data: st.DataObjec
 @given(batches())
 def test_other_columns_leave_the_rest(batch: Batch) -> None:
     keys, values = [1] * len(batch), [2] * len(batch)
-    other = batch.with_columns(keys, values)
+    other = batch.with_columns(keys=keys, values=values)
     assert (other.keys, other.values) == (keys, values)
-    assert other.with_columns(batch.keys, batch.values) == batch
+    assert other.with_columns(keys=batch.keys, values=batch.values) == batch
 
 
 def test_columns_of_unequal_length_are_an_error() -> None:

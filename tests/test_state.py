@@ -4,7 +4,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from framework import State
 
@@ -143,13 +143,24 @@ class StateMachine(RuleBasedStateMachine):
         self.before = None
         self.state.end_undo()
 
-    @invariant()
-    def it_is_the_dict(self) -> None:
+    @rule(keys=st.lists(KEYS, max_size=4))
+    def tally(self, keys: list[Any]) -> None:
+        keys = [key for key in keys if isinstance(self.model.get(key, 0), int)]
+        for key in keys:
+            self.model[key] = self.model.get(key, 0) + 1
+        self.state.tally(keys)
+
+    @rule()
+    def look(self) -> None:
+        """Not after each step: what is tallied is settled when somebody looks."""
+        assert self.state.view() == self.model
+        assert len(self.state) == len(self.model)
+        assert list(self.state) == list(self.state.keys())
+        assert set(self.state) == set(self.model)
+
+    def teardown(self) -> None:
         if hasattr(self, "model"):
-            assert self.state.view() == self.model
-            assert len(self.state) == len(self.model)
-            assert list(self.state) == list(self.state.keys())
-            assert set(self.state) == set(self.model)
+            self.look()
 
 
 TestStateMachine = StateMachine.TestCase
@@ -208,3 +219,19 @@ def test_what_was_undone_does_not_change_later() -> None:
     state.undo()
     kept.append(3)
     assert state.view() == {"k": [1]}
+
+
+@pytest.mark.parametrize("undoing", [False, True])
+def test_what_is_no_number_cannot_be_tallied_and_loses_nothing(undoing: bool) -> None:
+    state = State[str, Any]({"a": 1, "b": "text"})
+    if undoing:
+        state.begin_undo()
+    with pytest.raises(TypeError):
+        state.tally(["a", "a", "b"])
+        state.take_changes()
+    if undoing:
+        state.undo()
+        assert state.view() == {"a": 1, "b": "text"}
+    else:
+        with pytest.raises(TypeError):
+            state.take_changes()  # never without what was tallied

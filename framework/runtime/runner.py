@@ -18,6 +18,7 @@ from framework.options import parse_options
 from framework.plugins import Plugins
 from framework.records import TopicPartition
 from framework.runtime.cluster import Cluster, connect, end_positions
+from framework.runtime.collector import quiet_collector
 from framework.runtime.io import IOThread
 from framework.runtime.loader import Loader, Start
 from framework.runtime.policy import ErrorPolicy, OnError
@@ -147,6 +148,7 @@ class Runner:
             if settings.records is not None:
                 await stack.enter_async_context(self._feeding(servers, self.worker, settings.records))
             await stack.enter_async_context(watchdog)
+            stack.enter_context(quiet_collector())
             await self.worker.run()
         self._check_complete(self.worker)
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from math import inf
 from typing import Any, Final, Protocol, TypeVar
 
@@ -18,8 +19,11 @@ from aiokafka.errors import OffsetOutOfRangeError as KafkaOffsetOutOfRangeError
 
 from framework.errors import BrokerError, StalledError
 from framework.records import Batch, Record, TopicPartition
+from framework.runtime.fetched import FetchedBatch
+from framework.runtime.internals import client_of, deliver_runs, ended_tasks, position_of, runs_missing
 from framework.runtime.lookup import Place, look_up
 from framework.runtime.patience import patiently
+from framework.runtime.rows import DecodedRows
 from framework.runtime.task import LogRange
 from framework.runtime.topics import topic_ids
 from framework.runtime.watchdog import LogEnd
@@ -30,6 +34,8 @@ log = logging.getLogger("framework")
 
 T = TypeVar("T")
 
+_FETCH_BYTES: Final = 16 * 2**20
+"""Of all partitions of a broker at a time, unless the user says otherwise: bounds memory, and the time to decode it."""
 _PATIENCE: Final = 30.0
 """Seconds to wait for the broker to join, and for records that are looked up."""
 
@@ -101,7 +107,7 @@ class Source(Protocol):
 
 
 class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
-    """A source over aiokafka, by its public `getmany`.
+    """A source over aiokafka's `getmany`, which delivers runs of rows where this version of aiokafka can.
 
     aiokafka's fetching begins before its `on_partitions_assigned` is awaited, so that callback pauses and seeks every
     partition before anything else, and returns at once: state is loaded elsewhere, while heartbeats go on.
@@ -121,7 +127,9 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         self._client = client
         self._positions: dict[TopicPartition, int] = {}
         self._revoked = False
+        self._gives_runs = False
         self._settings: dict[str, Any] = {
+            "fetch_max_bytes": _FETCH_BYTES,
             **client,
             "group_id": group,
             "isolation_level": isolation_level,
@@ -147,6 +155,14 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         except BaseException:
             await consumer.stop()
             raise
+        missing = runs_missing()
+        if missing is None:
+            deliver_runs(consumer)
+        else:
+            log.warning(
+                "aiokafka %s has no fast path that is known here, so it is slower: %s", aiokafka.__version__, missing
+            )
+        self._gives_runs = missing is None
         return consumer
 
     async def on_partitions_revoked(self, revoked: Iterable[aiokafka.TopicPartition]) -> None:
@@ -190,32 +206,20 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         batches = [self._batch(TopicPartition(*tp), rows) for tp, rows in records.items() if tp in self._positions]
         return Fetched([*batches, *self._moved_without_records()], self.assignment)
 
-    def _batch(self, partition: TopicPartition, rows: Sequence[aiokafka.ConsumerRecord]) -> Batch:
+    def _batch(self, partition: TopicPartition, fetched: Sequence[Any]) -> Batch:
+        """A batch of what `getmany` gave: records, or runs of rows."""
         start = self._positions[partition]
-        self._positions[partition] = end = self._position(partition)
-        return Batch(
-            source=partition,
-            start=start,
-            end=end,
-            offsets=[row.offset for row in rows],
-            timestamps=[row.timestamp for row in rows],
-            keys=[row.key for row in rows],
-            values=[row.value for row in rows],
-            headers=[row.headers for row in rows],
-        )
+        self._positions[partition] = end = position_of(self._consumer, aiokafka.TopicPartition(*partition))
+        records = list(chain.from_iterable(fetched)) if self._gives_runs else fetched
+        return FetchedBatch(partition, start, end, DecodedRows(records))
 
     def _moved_without_records(self) -> list[Batch]:
         """Partitions that read on over records that nobody sees: transaction markers, aborted or compacted ones."""
         return [
             self._batch(partition, ())
             for partition, position in self._positions.items()
-            if self._position(partition) != position
+            if position_of(self._consumer, aiokafka.TopicPartition(*partition)) != position
         ]
-
-    def _position(self, partition: TopicPartition) -> int:
-        """The position, without the round trip that the public coroutine makes where there is none."""
-        state = self._consumer._subscription.subscription.assignment.state_value(aiokafka.TopicPartition(*partition))
-        return int(state.position)
 
     def hold(self, partition: TopicPartition) -> None:
         tp = aiokafka.TopicPartition(*partition)
@@ -237,7 +241,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _log_ranges(self, tps: Sequence[aiokafka.TopicPartition]) -> dict[TopicPartition, LogRange]:
         starts = await self._consumer.beginning_offsets(tps)
         ends = await self._consumer.end_offsets(tps)
-        ids = await topic_ids(self._consumer._client, {tp.topic for tp in tps})
+        ids = await topic_ids(client_of(self._consumer), {tp.topic for tp in tps})
         return {TopicPartition(*tp): LogRange(starts[tp], ends[tp], ids.get(tp.topic)) for tp in tps}
 
     async def records_at(self, places: Collection[Place]) -> dict[Place, Record]:
@@ -267,15 +271,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         """Raises `StalledError` where a task of the consumer has ended: it would look idle for ever."""
         if not self._is_running:
             return
-        tasks = {
-            "fetching": self._consumer._fetcher._fetch_task,
-            "group membership": self._consumer._coordinator._coordination_task,
-            "view of the cluster": self._consumer._client._sync_task,
-        }
-        for name, task in tasks.items():
-            if task is not None and task.done():
-                cause = None if task.cancelled() else task.exception()
-                raise StalledError(f"the consumer's {name} has ended: {cause!r}; start the worker again") from cause
+        for name, cause in ended_tasks(self._consumer).items():
+            raise StalledError(f"the consumer's {name} has ended: {cause!r}; start the worker again") from cause
 
     def log_ends(self) -> dict[TopicPartition, LogEnd]:
         """The ends of the assigned partitions' logs, as fetches have told them."""

@@ -40,6 +40,8 @@ Breathe = Callable[[], Awaitable[None]]
 
 _SLICE: Final = 0.02
 """Seconds of records in a row before the event loop gets a turn."""
+_PIECE: Final = 2048
+"""Records that are deserialized, and given to `process_batch`, at once."""
 _CLOCK_EVERY: Final = 64
 """Records between looks at the clock."""
 _CAREFUL_RUN: Final = 10_000
@@ -355,12 +357,25 @@ class PartitionTask:
         first = bisect_left(batch.offsets, position)
         self._raw = batch.slice(first, len(batch)) if first else batch
         try:
-            await self._apply_new(self._raw, breathe)
+            await self._apply_pieces(self._raw, breathe)
         finally:
             self._anchor, self._raw = self._newest_anchor(), None
             self._report_failures()
 
-    async def _apply_new(self, raw: Batch, breathe: Breathe) -> None:
+    async def _apply_pieces(self, raw: Batch, breathe: Breathe) -> None:
+        deadline = self._clock() + _SLICE
+        for first in range(0, max(1, len(raw)), _PIECE):
+            if first and self._clock() > deadline:
+                await breathe()
+                if self.status is not TaskStatus.RUNNING:
+                    return
+                deadline = self._clock() + _SLICE
+            piece = raw.slice(first, min(first + _PIECE, len(raw))) if len(raw) > _PIECE else raw
+            await self._apply_piece(piece, breathe)
+            if self.status is not TaskStatus.RUNNING:
+                return
+
+    async def _apply_piece(self, raw: Batch, breathe: Breathe) -> None:
         batch, refused = self._deserialize(raw)
         begin = 0
         for index, error in refused:
@@ -372,14 +387,17 @@ class PartitionTask:
         await self._apply_run(batch.slice(begin, len(batch)) if begin else batch, raw, breathe)
 
     def _deserialize(self, raw: Batch) -> tuple[Batch, Sequence[tuple[int, DeserializationError]]]:
-        keys, bad_keys = _read_column(raw.keys, self.definition.key_format)
-        values, bad_values = _read_column(raw.values, self.definition.value_format)
-        refused = {
-            index: self._deserialization_error(raw, index, part, error)
-            for part, bad in (("value", bad_values), ("key", bad_keys))
-            for index, error in bad.items()
-        }
-        return raw.with_columns(keys, values), sorted(refused.items())
+        columns: dict[str, Sequence[Any]] = {}
+        refused: dict[int, DeserializationError] = {}
+        for part, name, form in (
+            ("value", "values", self.definition.value_format),
+            ("key", "keys", self.definition.key_format),
+        ):
+            if form.reads_anything:
+                continue
+            columns[name], bad = _read_part(raw, name, form)
+            refused |= {index: self._deserialization_error(raw, index, part, error) for index, error in bad.items()}
+        return raw.with_columns(**columns), sorted(refused.items())
 
     def _deserialization_error(self, raw: Batch, index: int, part: str, error: Exception) -> DeserializationError:
         name = self.definition.key_format.name if part == "key" else self.definition.value_format.name
@@ -493,14 +511,12 @@ class PartitionTask:
     def _read_again(self, piece: Batch, count: int, raw: Batch) -> Batch:
         """Deserialize its first records anew: a try that failed may have changed their keys and values in place."""
         first = bisect_left(raw.offsets, piece.offsets[0])
-        columns = []
-        for column, source, form in (
-            (piece.keys, raw.keys, self.definition.key_format),
-            (piece.values, raw.values, self.definition.value_format),
-        ):
-            fresh = [*form.read_column(source[first : first + count]), *column[count:]] if form.mutable else column
-            columns.append(fresh)
-        return piece.with_columns(*columns)
+        columns = {
+            name: [*form.read_column(getattr(raw, name)[first : first + count]), *getattr(piece, name)[count:]]
+            for name, form in (("keys", self.definition.key_format), ("values", self.definition.value_format))
+            if form.mutable
+        }
+        return piece.with_columns(**columns)
 
     async def _try(self, piece: Batch) -> Exception | None:
         """Apply some records wholly, or leave no trace of them."""
@@ -673,12 +689,17 @@ def _overrides(processor: type[Processor], method: str) -> bool:
     return getattr(processor, method) is not getattr(Processor, method)
 
 
-def _read_column(column: Sequence[bytes | None], form: Format) -> tuple[Sequence[Any], dict[int, Exception]]:
-    """The whole column at once; where that fails, one by one, with what is wrong by index."""
+def _read_part(raw: Batch, name: str, form: Format) -> tuple[Sequence[Any], dict[int, Exception]]:
+    """The whole column of this name at once; where that fails, one by one, with what is wrong by index."""
     try:
-        return form.read_column(column), {}
+        if name == "keys" and form.reads_text:
+            return raw.key_texts(), {}
+        return form.read_column(getattr(raw, name)), {}
     except ValueError:
-        pass
+        return _read_one_by_one(getattr(raw, name), form)
+
+
+def _read_one_by_one(column: Sequence[bytes | None], form: Format) -> tuple[Sequence[Any], dict[int, Exception]]:
     values: list[Any] = []
     bad: dict[int, Exception] = {}
     read = form.read

@@ -41,7 +41,7 @@ REPLACED = {
     "empty": (LogRange(0, 0), {}),
     "another id": (WHOLE._replace(topic_id="other"), {}),
     "another id, and behind": (LOST._replace(topic_id="other"), {}),
-    "another record": (LogRange(0, 20), {(PARTITION, 9): replace(RECORDS[9], value=b"another")}),
+    "another record": (LogRange(0, 20), {(PARTITION, 9): RECORDS[9]._replace(value=b"another")}),
 }
 
 
@@ -187,7 +187,7 @@ async def test_the_anchor_is_stored_with_every_checkpoint(filled):
     filled.log.range = WHOLE._replace(topic_id=None)
     task = await filled.load_new()
     task.move(TaskStatus.RUNNING)
-    await apply(task, [replace(RECORDS[9], offset=10)])
+    await apply(task, [RECORDS[9]._replace(offset=10)])
     filled.save(task)
     assert filled.store.stored()[0].anchor == anchor
 
@@ -199,7 +199,7 @@ async def test_a_topic_id_that_is_told_later_is_stored(rig):
     rig.log.range = WHOLE
     task = await rig.load_new()
     task.move(TaskStatus.RUNNING)
-    await apply(task, [replace(RECORDS[9], offset=10)])
+    await apply(task, [RECORDS[9]._replace(offset=10)])
     rig.save(task)
     assert rig.store.stored()[0].anchor.topic_id == "id"
 
@@ -284,7 +284,7 @@ async def test_each_plugin_is_compared_with_the_log_by_itself(filled):
     fresh, old = filled.task("fresh"), filled.task()
     await filled.load(fresh, old)
     assert (fresh.position, old.position) == (10, 10)
-    filled.log.range, filled.log.records = WHOLE, {(PARTITION, 9): replace(RECORDS[9], key=b"another")}
+    filled.log.range, filled.log.records = WHOLE, {(PARTITION, 9): RECORDS[9]._replace(key=b"another")}
     with pytest.raises(TopicRecreatedError, match="count on topic-0"):
         await filled.load(filled.task("fresh"), filled.task())
 

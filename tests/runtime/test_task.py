@@ -389,9 +389,9 @@ def test_what_the_log_has_lost_is_told_with_the_choices():
         (LogRange(0, 0), None, "holds no records, and goes on at offset 0: the topic was re-created"),
         (LogRange(0, 20, "other"), LAST, r"the topic was re-created \(its id was id, now it is other\)"),
         (LogRange(13, 20, "other"), None, "its id was id"),
-        (LogRange(0, 20, "id"), replace(LAST, key=b"b"), "the record at offset 9 is not the one"),
-        (LogRange(0, 20), replace(LAST, value=None), "the record at offset 9 is not the one"),
-        (LogRange(0, 20), replace(LAST, timestamp=1001), "the record at offset 9 is not the one"),
+        (LogRange(0, 20, "id"), LAST._replace(key=b"b"), "the record at offset 9 is not the one"),
+        (LogRange(0, 20), LAST._replace(value=None), "the record at offset 9 is not the one"),
+        (LogRange(0, 20), LAST._replace(timestamp=1001), "the record at offset 9 is not the one"),
     ],
 )
 def test_another_log_is_told_from_one_that_lost_records(log_range, record, message):
@@ -440,7 +440,7 @@ async def test_a_checkpoint_amid_a_batch_has_the_anchor_of_the_record_before():
 
 def test_checksums_tell_keys_from_values_and_nothing_from_empty():
     parts = [(None, None), (b"", None), (None, b""), (b"", b""), (b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"b", b"a")]
-    assert len({checksum_of(replace(LAST, key=key, value=value)) for key, value in parts}) == len(parts)
+    assert len({checksum_of(LAST._replace(key=key, value=value)) for key, value in parts}) == len(parts)
 
 
 def test_a_gap_is_counted_and_kept():

@@ -1,9 +1,8 @@
 """Counts records by key."""
 
-from collections import Counter
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 
-from framework import Batch, Output, Processor, Record, hookimpl
+from framework import Batch, Output, Processor, Record, State, hookimpl
 
 __all__ = ["KeyCount", "framework_processors"]
 
@@ -13,11 +12,11 @@ class KeyCount(Processor):
 
     api_version = 1
 
-    def process(self, record: Record, state: MutableMapping[str | None, int], out: Output) -> None:
+    def process(self, record: Record, state: State[str | None, int], out: Output) -> None:
         state[record.key] = state.get(record.key, 0) + 1
 
-    def process_batch(self, batch: Batch, state: MutableMapping[str | None, int], out: Output) -> None:
-        state.update({key: state.get(key, 0) + count for key, count in Counter(batch.keys).items()})
+    def process_batch(self, batch: Batch, state: State[str | None, int], out: Output) -> None:
+        state.tally(batch.keys)
 
 
 @hookimpl

@@ -1,13 +1,13 @@
 """Sums a numeric field of JSON records by key, exactly."""
 
 import math
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation
 from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from framework import Batch, Options, Output, Processor, Record, RecordError, TopicPartition, hookimpl
+from framework import Batch, Options, Output, Processor, Record, RecordError, State, TopicPartition, hookimpl
 
 __all__ = ["SumByKey", "SumOptions", "framework_processors"]
 
@@ -50,11 +50,11 @@ class SumByKey(Processor):
         self._zero: Total = 0 if options.number == "int" else Decimal(0)
         self._add: Callable[[Any, Any], Total] = int.__add__ if options.number == "int" else _EXACT.add
 
-    def process(self, record: Record, state: MutableMapping[Any, Total], out: Output) -> None:
+    def process(self, record: Record, state: State[Any, Total], out: Output) -> None:
         number = self._number(record.value)
         state[record.key] = self._add(state.get(record.key, self._zero), number)
 
-    def process_batch(self, batch: Batch, state: MutableMapping[Any, Total], out: Output) -> None:
+    def process_batch(self, batch: Batch, state: State[Any, Total], out: Output) -> None:
         numbers = [self._number(value) for value in batch.values]
         totals: dict[Any, Total] = {}
         for key, number in zip(batch.keys, numbers, strict=True):
