@@ -132,7 +132,7 @@ def _checkpoint(store: Store, unit: Unit, state: SeedState, description: Descrip
         position=state.last_offset + 1,
         keys=len(state.counts),
         description=description,
-        row=None if store.keeps_rows else body,
+        rows=() if store.keeps_rows else [body],
         base=[body] if store.keeps_rows else (),
         base_begins=store.keeps_rows,
         base_ends=store.keeps_rows,

@@ -1,8 +1,11 @@
 """What a checkpoint writes of a state: the rows of what changed, and now and then the pieces of a new base."""
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
+from math import inf
+from operator import length_hint
 from typing import Any, Final
 
 from framework.codecs import Codec
@@ -12,10 +15,12 @@ from framework.stores import Checkpoint
 
 __all__ = ["Capture"]
 
-_BASE_PIECE: Final = 20_000
-"""Keys in a piece of a new base; about 10 ms to encode."""
-_BASE_PIECES: Final = 4
-"""Pieces that a checkpoint carries at the most."""
+_FIRST_PIECE: Final = 2_000
+_LARGEST_PIECE: Final = 20_000
+"""Keys that are encoded in one go; how many follows how long that takes."""
+_PIECE_SECONDS: Final = 0.005
+_BASE_KEYS: Final = 80_000
+"""Keys of a new base that a checkpoint carries at the most."""
 _BASE_FLOOR: Final = 1 << 20
 """Bytes of rows below which a new base is not worth it."""
 _ROW_COST: Final = 128
@@ -25,13 +30,16 @@ _ROW_COST: Final = 128
 class Capture:
     """Fills checkpoints of one state, in order; each must be stored before the next one.
 
-    Where rows outweigh the base, the next checkpoints carry a new base in pieces, so that none costs much.
+    Everything is encoded in pieces, between which the event loop gets a turn; the state must not change meanwhile.
+    Where rows outweigh the base, the next checkpoints carry a new base, some of it each, so that none costs much.
     """
 
-    def __init__(self, codec: Codec, *, keeps_rows: bool) -> None:
+    def __init__(self, codec: Codec, clock: Callable[[], float], *, keeps_rows: bool) -> None:
         """`keeps_rows`: whether the store wants changes, or the whole state each time."""
         self._codec = codec
+        self._clock = clock
         self._keeps_rows = keeps_rows
+        self._piece = _FIRST_PIECE
         self._base_keys: Iterator[Any] | None = None
         self._base_bytes = 0
         self._row_bytes = 0
@@ -43,59 +51,78 @@ class Capture:
         self._base_keys = None
         self._base_bytes, self._row_bytes = base_bytes, row_bytes
 
-    def fill(self, checkpoint: Checkpoint, state: State[Any, Any]) -> Checkpoint:
+    async def fill(self, checkpoint: Checkpoint, state: State[Any, Any]) -> Checkpoint:
         """The checkpoint, with what it writes of the state as it is now.
 
         Raises `CodecError`, naming the key, for a value that the codec cannot hold.
         """
-        if self.rewrites or not self._keeps_rows:
-            return self._whole(checkpoint, state)
-        return self._changes(checkpoint, state)
-
-    def _whole(self, checkpoint: Checkpoint, state: State[Any, Any]) -> Checkpoint:
-        body = self._encode(state.view(), state.view())
-        state.take_changes()
-        self.rewrites = False
         if not self._keeps_rows:
-            return replace(checkpoint, row=body)
-        self.begin(len(body), 0)
-        return replace(checkpoint, base=[body], base_begins=True, base_ends=True)
+            state.take_changes()
+            self.rewrites = False
+            return replace(checkpoint, rows=[self._encode(state.view(), state.view())])
+        if self.rewrites:
+            return await self._anew(checkpoint, state)
+        return await self._changes(checkpoint, state)
 
-    def _changes(self, checkpoint: Checkpoint, state: State[Any, Any]) -> Checkpoint:
-        if state.changed:
-            changed, gone = state.take_changes()
-            checkpoint = replace(checkpoint, row=self._encode([changed, gone], changed))
+    async def _anew(self, checkpoint: Checkpoint, state: State[Any, Any]) -> Checkpoint:
+        state.take_changes()
+        pieces, _ = await self._base_pieces(iter(state.view()), state.view(), inf)
+        self.rewrites = False
+        self.begin(sum(map(len, pieces)), 0)
+        return replace(checkpoint, base=pieces, base_begins=True, base_ends=True)
+
+    async def _changes(self, checkpoint: Checkpoint, state: State[Any, Any]) -> Checkpoint:
+        rows = await self._rows(*state.take_changes()) if state.changed else []
         begins = self._base_keys is None and self._row_bytes > max(_BASE_FLOOR, self._base_bytes)
         if begins:
             self._base_keys = iter(list(state.view()))
             self._base_bytes = self._row_bytes = 0
-        if checkpoint.row is not None:
-            self._row_bytes += len(checkpoint.row) + _ROW_COST
+        self._row_bytes += sum(len(row) + _ROW_COST for row in rows)
         if self._base_keys is None:
-            return checkpoint
-        base, ends = self._next_pieces(self._base_keys, state.view())
+            return replace(checkpoint, rows=rows)
+        base, ends = await self._base_pieces(self._base_keys, state.view(), _BASE_KEYS)
+        self._base_bytes += sum(map(len, base))
         if ends:
             self._base_keys = None
-        return replace(checkpoint, base=base, base_begins=begins, base_ends=ends)
+        return replace(checkpoint, rows=rows, base=base, base_begins=begins, base_ends=ends)
 
-    def _next_pieces(self, keys: Iterator[Any], data: Mapping[Any, Any]) -> tuple[list[bytes], bool]:
-        """Some more of the new base, as of now: rows saved since it began bring it up to date when it is loaded."""
-        pieces = []
-        for _ in range(_BASE_PIECES):
-            chunk = list(islice(keys, _BASE_PIECE))
-            if chunk:
-                piece = {key: data[key] for key in chunk if key in data}
-                pieces.append(self._encode(piece, piece))
-            if len(chunk) < _BASE_PIECE:
-                break
-        self._base_bytes += sum(map(len, pieces))
-        return pieces, len(chunk) < _BASE_PIECE
+    async def _rows(self, changed: Mapping[Any, Any], gone: list[Any]) -> list[bytes]:
+        items, rows = iter(changed.items()), []
+        while (piece := dict(islice(items, self._piece))) or gone:
+            rows.append(self._encode([piece, gone], piece))
+            gone = []
+            await asyncio.sleep(0)
+        return rows
+
+    async def _base_pieces(self, keys: Iterator[Any], data: Mapping[Any, Any], most: float) -> tuple[list[bytes], bool]:
+        """Some more of the new base, as of now, and whether that is all.
+
+        Rows saved since it began bring it up to date when it is loaded.
+        """
+        pieces: list[bytes] = []
+        while most > 0 and length_hint(keys):
+            chunk = list(islice(keys, self._piece))
+            most -= len(chunk)
+            piece = {key: data[key] for key in chunk if key in data}
+            pieces.append(self._encode(piece, piece))
+            await asyncio.sleep(0)
+        return pieces, not length_hint(keys)
 
     def _encode(self, value: Any, data: Mapping[Any, Any]) -> bytes:
+        began = self._clock()
         try:
-            return self._codec.encode(value)
+            encoded = self._codec.encode(value)
         except CodecError as error:
             raise self._named(data, error) from error
+        self._adapt(self._clock() - began)
+        return encoded
+
+    def _adapt(self, seconds: float) -> None:
+        """Make pieces smaller where one took long, and larger where it did not."""
+        if seconds > 2 * _PIECE_SECONDS:
+            self._piece = max(self._piece // 2, 1)
+        elif seconds < _PIECE_SECONDS / 2:
+            self._piece = min(2 * self._piece, _LARGEST_PIECE)
 
     def _named(self, data: Mapping[Any, Any], error: CodecError) -> CodecError:
         """The error with the key, which the codec knows only as a place."""

@@ -117,7 +117,7 @@ class Loader:
         else:
             await self._settle_in_log(task, log_range, last_record)
         task.belongs_to(log_range)
-        checkpoint = task.capture()
+        checkpoint = await task.capture()
         if checkpoint is not None:
             (outcome,) = await self.run_io(self.store.save, [checkpoint])
             if outcome is not None:

@@ -35,8 +35,10 @@ __all__ = ["Breathe", "Definition", "LogRange", "OnOutOfRange", "PartitionTask",
 
 log = logging.getLogger("framework")
 
-OnOutOfRange = Literal["stop", "rebuild", "continue"]
 Breathe = Callable[[], Awaitable[None]]
+"""Gives the event loop a turn, and what cannot wait its due."""
+
+OnOutOfRange = Literal["stop", "rebuild", "continue"]
 
 _SLICE: Final = 0.02
 """Seconds of records in a row before the event loop gets a turn."""
@@ -178,7 +180,7 @@ class PartitionTask:
         self._raw: Batch | None = None
         self._captured_position: int | None = None
         self._unsaved = False
-        self._capture = Capture(self.definition.codec, keeps_rows=self.definition.keeps_rows)
+        self._capture = Capture(self.definition.codec, self._clock, keeps_rows=self.definition.keeps_rows)
         self._failing_offset = -1
         self._failed_tries = 0
         self._retry_at = -math.inf
@@ -627,10 +629,11 @@ class PartitionTask:
 
     # ---- checkpoints
 
-    def capture(self) -> Checkpoint | None:
+    async def capture(self) -> Checkpoint | None:
         """What changed since the last capture, encoded; None if nothing did.
 
-        Each capture must be stored before the next one; if it is not, the memory must be voided.
+        Nothing may be applied meanwhile. Each capture must be stored before the next one; if it is not, the memory must
+        be voided.
 
         Raises `CodecError`, naming the key, for a value that the codec cannot hold.
         """
@@ -646,12 +649,12 @@ class PartitionTask:
             keys=len(state),
             description=self.description,
             changes=state.changed,
-            row=None,
             anchor=self._newest_anchor(),
             missing_offsets=self.missing_offsets,
         )
+        self._unsaved = True  # from now on, also if this is cancelled half-way
         try:
-            checkpoint = self._capture.fill(checkpoint, state)
+            checkpoint = await self._capture.fill(checkpoint, state)
         except CodecError as error:
             self.fail()
             raise CodecError(
@@ -659,7 +662,6 @@ class PartitionTask:
                 f"stored state ends at offset {self.stored_offset}"
             ) from error
         self._captured_position = position
-        self._unsaved = True
         self._counts = (self.applied, self.skipped)
         return checkpoint
 

@@ -404,7 +404,7 @@ class Worker:
         for task in tasks:
             await self._send_outputs(task)
             try:
-                checkpoint = task.capture()
+                checkpoint = await task.capture()
             except FrameworkError as error:
                 failure = failure or error
                 continue

@@ -1,7 +1,7 @@
 """Stores keep checkpoints: bytes, with the offset and the epoch that they belong to, as one atomic unit.
 
 A store knows nothing of Kafka or codecs. A unit is stored as *rows*: bytes in an order. A store with
-`keeps_rows` gets the changes of each checkpoint as one more row and, from time to time, a new *base* in pieces
+`keeps_rows` gets the changes of each checkpoint as further rows and, from time to time, a new *base* in pieces
 that replaces the rows before it; one without gets the whole state as a single row each time.
 """
 
@@ -99,14 +99,14 @@ class Checkpoint:
     keys: int
     """How many keys the state has now."""
     description: Description
-    row: bytes | None
-    """The changes (or the whole state, see `Store.keeps_rows`); None where only the position moved."""
+    rows: Sequence[bytes] = field(default=())
+    """The changes in pieces (or the whole state as one, see `Store.keeps_rows`); none where only the position moved."""
     base: Sequence[bytes] = field(default=())
     """Further pieces of a new base. Its first piece comes with `base_begins`; what is not finished is void."""
     base_begins: bool = False
     base_ends: bool = False
     """The new base is complete: rows saved before it began, and the old base, are no longer needed. Rows saved
-    since `base_begins`, the one of that very checkpoint included, are loaded after it."""
+    since `base_begins`, those of that very checkpoint included, are loaded after it."""
     changes: int = 0
     """How many keys changed, for observers."""
     anchor: Anchor = Anchor()

@@ -50,10 +50,10 @@ class Document:
         return replace(self, stored=replace(self.stored, epoch=self.stored.epoch + 1))
 
     def saved(self, checkpoint: Checkpoint) -> "Document":
-        """What the unit is after `checkpoint`. Raises `InternalError` for pieces of a base."""
-        if checkpoint.base or checkpoint.base_begins or checkpoint.base_ends:
-            raise InternalError(f"{checkpoint.unit}: a base for a store that keeps no rows. Please report this")
-        body = self.body if checkpoint.row is None else checkpoint.row
+        """What the unit is after `checkpoint`. Raises `InternalError` for what comes in pieces."""
+        if checkpoint.base or checkpoint.base_begins or checkpoint.base_ends or len(checkpoint.rows) > 1:
+            raise InternalError(f"{checkpoint.unit}: pieces for a store that keeps no rows. Please report this")
+        body = checkpoint.rows[0] if checkpoint.rows else self.body
         stored = replace(
             self.stored,
             description=checkpoint.description,

@@ -114,8 +114,8 @@ class Header:
         elif self.new_first_change is None and (checkpoint.base or checkpoint.base_ends):
             raise InternalError(f"{self.unit}: pieces of a base that has not begun. Please report this")
         header = header._with_pieces(checkpoint.base)
-        if checkpoint.row is not None:
-            header = header._with_change(len(checkpoint.row))
+        if checkpoint.rows:
+            header = header._with_changes(checkpoint.rows)
         if checkpoint.base_ends:
             header = header._with_base_ended()
         return replace(
@@ -138,7 +138,8 @@ class Header:
         """The rows that `checkpoint` adds: base, number, body."""
         base, first = (self.newest_base + 1, 0) if checkpoint.base_begins else (self.newest_base, self.new_pieces)
         pieces = [(base, number, body) for number, body in enumerate(checkpoint.base, first)]
-        return pieces if checkpoint.row is None else [*pieces, (CHANGE, self.next_change, checkpoint.row)]
+        changes = [(CHANGE, number, body) for number, body in enumerate(checkpoint.rows, self.next_change)]
+        return pieces + changes
 
     def swept(self, rows: int) -> "Header":
         """After `rows` of the outdated ones were deleted."""
@@ -163,10 +164,11 @@ class Header:
         size = sum(map(len, pieces))
         return replace(self, new_pieces=self.new_pieces + len(pieces), new_base_bytes=self.new_base_bytes + size)
 
-    def _with_change(self, size: int) -> "Header":
+    def _with_changes(self, rows: Sequence[bytes]) -> "Header":
+        size = sum(map(len, rows))
         return replace(
             self,
-            next_change=self.next_change + 1,
+            next_change=self.next_change + len(rows),
             change_bytes=self.change_bytes + size,
             new_change_bytes=0 if self.new_first_change is None else self.new_change_bytes + size,
         )

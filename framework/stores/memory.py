@@ -89,8 +89,7 @@ def _add_rows(kept: _Kept, checkpoint: Checkpoint) -> None:
         raise InternalError(f"{checkpoint.unit}: pieces of a base that has not begun. Please report this")
     if checkpoint.base_begins:
         kept.new_base, kept.new_from = [], len(kept.changes)
-    if checkpoint.row is not None:
-        kept.changes.append(checkpoint.row)
+    kept.changes.extend(checkpoint.rows)
     if kept.new_base is not None:
         kept.new_base.extend(checkpoint.base)
         if checkpoint.base_ends:

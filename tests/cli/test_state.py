@@ -54,7 +54,7 @@ def save(store: Store) -> Save:
             position=last_offset + 1,
             keys=len(state),
             description=Description(codec, 1, 4, None),
-            row=None if store.keeps_rows else body,
+            rows=() if store.keeps_rows else [body],
             base=[body] if store.keeps_rows else [],
             base_begins=store.keeps_rows,
             base_ends=store.keeps_rows,
@@ -189,7 +189,7 @@ def test_export_folds_the_changes_in(store: Store, save: Save) -> None:
     save({"a": 1, "b": 2}, last_offset=3)
     unit = Unit("framework-keycount", "keycount", "test", 0)
     row = CODECS["json"].encode([{"a": 5, "c": 1}, ["b"]])
-    change = Checkpoint(unit, 1, 3, 4, 5, 2, Description("json", 1, 4, None), row)
+    change = Checkpoint(unit, 1, 3, 4, 5, 2, Description("json", 1, 4, None), [row])
     assert store.save([change]) == [None]
     exported = [json.loads(line) for line in output("export", "keycount").splitlines()]
     assert {entry["key"]: entry["value"] for entry in exported} == {"a": 5, "c": 1}
@@ -229,7 +229,7 @@ def test_reading_disturbs_no_owner(store: Store, save: Save) -> None:
     assert store.stored() == before
     unit = Unit("framework-keycount", "keycount", "test", 0)
     row = CODECS["json"].encode([{}, []] if store.keeps_rows else {})
-    following = Checkpoint(unit, 1, 3, 4, 5, 1, Description("json", 1, 4, None), row)
+    following = Checkpoint(unit, 1, 3, 4, 5, 1, Description("json", 1, 4, None), [row])
     assert store.save([following]) == [None]
 
 
@@ -250,10 +250,10 @@ def test_state_that_makes_no_sense_is_corrupt(store: Store, row: bytes) -> None:
     unit = Unit("framework-keycount", "keycount", "test", 0)
     epoch = store.claim(unit, lambda stored: None).epoch
     checkpoint = Checkpoint(
-        unit, epoch, -1, 0, 1, 1, Description("json", 1, 4, None), None, [row], base_begins=True, base_ends=True
+        unit, epoch, -1, 0, 1, 1, Description("json", 1, 4, None), (), [row], base_begins=True, base_ends=True
     )
     if not store.keeps_rows:
-        checkpoint = Checkpoint(unit, epoch, -1, 0, 1, 1, Description("json", 1, 4, None), row)
+        checkpoint = Checkpoint(unit, epoch, -1, 0, 1, 1, Description("json", 1, 4, None), [row])
     assert store.save([checkpoint]) == [None]
     result = state("export", "keycount")
     assert (result.exit_code, result.stdout) == (3, "")

@@ -193,12 +193,11 @@ class Run:
     async def _breathe(self) -> None:
         self.now += 1
 
-    def checkpoint(self) -> None:
-        checkpoint = self.task.capture()
+    async def checkpoint(self) -> None:
+        checkpoint = await self.task.capture()
         if checkpoint is None:
             return
-        if checkpoint.row is not None:
-            self.rows.append(checkpoint.row)
+        self.rows += checkpoint.rows
         self.task.saved(checkpoint)
         self._seen = []
         self.stored = StoredUnit(UNIT, DESCRIPTION, 1, checkpoint.last_offset, checkpoint.position, 0, 0, 0, None)
@@ -282,8 +281,8 @@ def test_records_that_fail_leave_no_trace(processor, records, sizes, every):
             await run.apply(make_batch([to_wire(*record) for record in piece], at))
             at, number = at + len(piece), number + 1
             if number % every == 0:
-                run.checkpoint()
-        run.checkpoint()
+                await run.checkpoint()
+        await run.checkpoint()
         return run
 
     done = asyncio.run(run())
@@ -406,7 +405,7 @@ async def test_a_task_that_waits_for_a_retry_applies_nothing_before():
             await run.task.apply(batch, run._breathe)
         assert waiting.value.at == 10
         assert (run.task.position, run.task.last_offset, run.task.view()) == (1, 0, {"a": 1})
-    checkpoint = run.task.capture()
+    checkpoint = await run.task.capture()
     assert checkpoint is not None
     assert (checkpoint.last_offset, checkpoint.position) == (0, 1)
     run.now = 10
@@ -430,7 +429,7 @@ async def test_rewinds_become_ever_rarer(processor, monkeypatch):
     for _ in range(40):
         await run.apply(make_batch([BAD, *[FINE] * 110], records))
         records += 111
-        run.checkpoint()
+        await run.checkpoint()
     assert run.task.view() == {"a": records - 40}
     assert len(run.failed) == 40
     assert run.rewinds <= 6

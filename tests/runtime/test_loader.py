@@ -121,10 +121,10 @@ class Rig:
         task = await self.load_new()
         task.move(TaskStatus.RUNNING)
         await apply(task, RECORDS)
-        self.save(task)
+        await self.save(task)
 
-    def save(self, task: PartitionTask) -> None:
-        checkpoint = task.capture()
+    async def save(self, task: PartitionTask) -> None:
+        checkpoint = await task.capture()
         assert checkpoint is not None
         assert self.store.save([checkpoint]) == [None]
         task.saved(checkpoint)
@@ -188,7 +188,7 @@ async def test_the_anchor_is_stored_with_every_checkpoint(filled):
     task = await filled.load_new()
     task.move(TaskStatus.RUNNING)
     await apply(task, [RECORDS[9]._replace(offset=10)])
-    filled.save(task)
+    await filled.save(task)
     assert filled.store.stored()[0].anchor == anchor
 
 
@@ -200,7 +200,7 @@ async def test_a_topic_id_that_is_told_later_is_stored(rig):
     task = await rig.load_new()
     task.move(TaskStatus.RUNNING)
     await apply(task, [RECORDS[9]._replace(offset=10)])
-    rig.save(task)
+    await rig.save(task)
     assert rig.store.stored()[0].anchor.topic_id == "id"
 
 

@@ -113,15 +113,15 @@ def batch(
     )
 
 
-def captured(task: PartitionTask) -> Checkpoint:
-    checkpoint = task.capture()
+async def captured(task: PartitionTask) -> Checkpoint:
+    checkpoint = await task.capture()
     assert checkpoint is not None
     return checkpoint
 
 
 def row(checkpoint: Checkpoint) -> Any:
-    assert checkpoint.row is not None
-    return JsonCodec().decode(checkpoint.row)
+    (body,) = checkpoint.rows
+    return JsonCodec().decode(body)
 
 
 async def breathe() -> None:
@@ -136,13 +136,13 @@ async def test_applies_records_in_order_and_captures_what_changed(processor):
     task = running(make_task(processor))
     await task.apply(batch(["a", "b", "a", None]), breathe)
     assert (task.last_offset, task.position) == (3, 4)
-    checkpoint = captured(task)
+    checkpoint = await captured(task)
     assert (checkpoint.previous_offset, checkpoint.last_offset, checkpoint.position) == (-1, 3, 4)
     assert row(checkpoint) == [{"a": 2, "b": 1, None: 1}, []]
     task.saved(checkpoint)
-    assert task.capture() is None
+    assert await task.capture() is None
     await task.apply(batch(["b"], at=4), breathe)
-    second = captured(task)
+    second = await captured(task)
     assert second.previous_offset == 3
     assert row(second) == [{"b": 2}, []]
 
@@ -167,8 +167,8 @@ async def test_follows_a_position_that_moves_without_records():
     task = running(make_task())
     await task.apply(Batch(TopicPartition("topic", 0), 0, 7, [], [], [], [], []), breathe)
     assert (task.last_offset, task.position) == (-1, 7)
-    checkpoint = captured(task)
-    assert (checkpoint.row, checkpoint.position, checkpoint.last_offset) == (None, 7, -1)
+    checkpoint = await captured(task)
+    assert (checkpoint.rows, checkpoint.position, checkpoint.last_offset) == ([], 7, -1)
 
 
 @PROCESSORS
@@ -216,7 +216,7 @@ async def test_a_key_that_is_not_utf8_stops_before_it():
         await task.apply(batch(["a", b"\xff", "a"]), breathe)
     assert task.view() == {"a": 1}
     assert (task.last_offset, task.position) == (0, 1)
-    checkpoint = captured(task)
+    checkpoint = await captured(task)
     assert checkpoint.position == 1
 
 
@@ -249,7 +249,7 @@ async def test_stops_between_records_when_it_is_drained():
 
     await task.apply(batch(["a"] * 1000), drain)
     assert task.position == task.last_offset + 1 == task.view()["a"] == 64
-    assert captured(task).last_offset == 63
+    assert (await captured(task)).last_offset == 63
 
 
 async def test_a_value_that_the_codec_cannot_hold_is_named_and_nothing_is_captured():
@@ -262,7 +262,7 @@ async def test_a_value_that_the_codec_cannot_hold_is_named_and_nothing_is_captur
     task = running(make_task(Bad))
     await task.apply(batch(["a", "b"]), breathe)
     with pytest.raises(CodecError, match=r"codec json cannot hold the state of key 'b'.*object"):
-        task.capture()
+        await task.capture()
     assert task.status is TaskStatus.FAILED
 
 
@@ -286,7 +286,7 @@ def test_accepts_its_own_state_and_one_whose_cluster_is_unknown():
     make_task().accept(stored(description=Description("json", 1, 3, None)))
 
 
-def test_migrates_older_state_at_the_same_offset():
+async def test_migrates_older_state_at_the_same_offset():
     class Newer(Count):
         state_version = 2
 
@@ -301,9 +301,9 @@ def test_migrates_older_state_at_the_same_offset():
     task.accept(old)
     running(task, Claim(2, old), {"a": 1})
     assert task.view() == {"a": 100}
-    checkpoint = captured(task)
+    checkpoint = await captured(task)
     assert (checkpoint.previous_offset, checkpoint.last_offset, checkpoint.position) == (7, 7, 8)
-    assert (checkpoint.base_begins, checkpoint.base_ends, checkpoint.row) == (True, True, None)
+    assert (checkpoint.base_begins, checkpoint.base_ends, checkpoint.rows) == (True, True, ())
     assert [JsonCodec().decode(piece) for piece in checkpoint.base] == [{"a": 100}]
 
 
@@ -320,7 +320,7 @@ def test_older_state_without_migrate_is_refused():
 async def test_warm_memory_is_taken_up_only_if_the_store_is_still_ours():
     task = running(make_task())
     await task.apply(batch(["a"]), breathe)
-    task.saved(captured(task))
+    task.saved(await captured(task))
     assert task.holds(Claim(2, stored(epoch=1, last_offset=0, position=1)))
     assert not task.holds(Claim(3, stored(epoch=2, last_offset=0, position=1)))
     assert not task.holds(Claim(2, stored(epoch=1, last_offset=5, position=6)))
@@ -331,7 +331,7 @@ async def test_warm_memory_is_taken_up_only_if_the_store_is_still_ours():
     assert not task.holds(Claim(2, stored(epoch=1, last_offset=0, position=1)))
 
 
-def test_warm_memory_is_not_taken_up_where_what_was_captured_is_not_stored():
+async def test_warm_memory_is_not_taken_up_where_what_was_captured_is_not_stored():
     class Newer(Count):
         state_version = 2
 
@@ -342,7 +342,7 @@ def test_warm_memory_is_not_taken_up_where_what_was_captured_is_not_stored():
     task = make_task(Newer)
     task.description = Description("json", 2, 3, "cluster")
     running(task, Claim(2, stored(last_offset=7, position=8)), {"a": 1})
-    checkpoint = captured(task)
+    checkpoint = await captured(task)
     assert not task.holds(Claim(3, stored(epoch=2, last_offset=7, position=8)))
     task.saved(checkpoint)
     assert task.holds(Claim(3, stored(epoch=2, last_offset=7, position=8)))
@@ -350,18 +350,19 @@ def test_warm_memory_is_not_taken_up_where_what_was_captured_is_not_stored():
 
 async def test_a_claim_begins_an_unfinished_base_anew(monkeypatch):
     monkeypatch.setattr(capture_module, "_BASE_FLOOR", 1)
-    monkeypatch.setattr(capture_module, "_BASE_PIECE", 1)
-    monkeypatch.setattr(capture_module, "_BASE_PIECES", 1)
+    monkeypatch.setattr(capture_module, "_FIRST_PIECE", 1)
+    monkeypatch.setattr(capture_module, "_LARGEST_PIECE", 1)
+    monkeypatch.setattr(capture_module, "_BASE_KEYS", 1)
     task = running(make_task())
     for offset, key in enumerate("abcde"):
         await task.apply(batch([key], at=offset), breathe)
-        checkpoint = captured(task)
+        checkpoint = await captured(task)
         task.saved(checkpoint)
     assert checkpoint.base
     assert not checkpoint.base_ends
     task.loaded(Claim(2, stored(last_offset=4, position=5, size=100)), None)
     await task.apply(batch(["f"], at=5), breathe)
-    assert captured(task).base_begins
+    assert (await captured(task)).base_begins
 
 
 LAST = Record("topic", 0, 9, 1000, b"a", b"v")
@@ -410,16 +411,16 @@ def test_edges_of_the_log_are_in_range(log_range, record, anchor):
 async def test_the_anchor_is_of_the_last_offset(processor):
     records = batch(["a", "b", "a"], at=10, values=[b"1", b"2", b"3"])
     task = running(make_task(processor), Claim(2, replace(stored(last_offset=9, position=10), anchor=ANCHOR)), {})
-    assert captured_after_move(task).anchor == ANCHOR
+    assert (await captured_after_move(task)).anchor == ANCHOR
     await task.apply(records, breathe)
-    assert captured(task).anchor == Anchor("id", 0, checksum_of(records[2]))
+    assert (await captured(task)).anchor == Anchor("id", 0, checksum_of(records[2]))
     await task.apply(Batch(TopicPartition("topic", 0), 13, 20, [], [], [], [], []), breathe)
-    assert captured(task).anchor == Anchor("id", 0, checksum_of(records[2]))
+    assert (await captured(task)).anchor == Anchor("id", 0, checksum_of(records[2]))
 
 
-def captured_after_move(task: PartitionTask) -> Checkpoint:
+async def captured_after_move(task: PartitionTask) -> Checkpoint:
     task._captured_position = None
-    return captured(task)
+    return await captured(task)
 
 
 async def test_a_checkpoint_amid_a_batch_has_the_anchor_of_the_record_before():
@@ -429,7 +430,7 @@ async def test_a_checkpoint_amid_a_batch_has_the_anchor_of_the_record_before():
     found: list[tuple[int, Anchor]] = []
 
     async def look() -> None:
-        checkpoint = captured(task)
+        checkpoint = await captured(task)
         task.saved(checkpoint)
         found.append((checkpoint.last_offset, checkpoint.anchor))
 
@@ -443,28 +444,29 @@ def test_checksums_tell_keys_from_values_and_nothing_from_empty():
     assert len({checksum_of(LAST._replace(key=key, value=value)) for key, value in parts}) == len(parts)
 
 
-def test_a_gap_is_counted_and_kept():
+async def test_a_gap_is_counted_and_kept():
     task = at_ten()
     assert task.skip_gap(LogRange(13, 20)) == 10
-    checkpoint = captured(task)
+    checkpoint = await captured(task)
     assert (checkpoint.last_offset, checkpoint.position, checkpoint.missing_offsets) == (9, 13, 3)
     again = running(make_task(), Claim(3, replace(stored(last_offset=9, position=13), missing_offsets=3)), {})
     again.skip_gap(LogRange(14, 20))
-    assert captured(again).missing_offsets == 4
+    assert (await captured(again)).missing_offsets == 4
 
 
 async def test_a_store_that_keeps_no_rows_gets_the_whole_state():
     task = running(make_task(keeps_rows=False))
     await task.apply(batch(["a", "b"]), breathe)
-    task.saved(captured(task))
+    task.saved(await captured(task))
     await task.apply(batch(["a"], at=2), breathe)
-    assert row(captured(task)) == {"a": 2, "b": 1}
+    assert row(await captured(task)) == {"a": 2, "b": 1}
 
 
 async def test_a_new_base_comes_in_pieces_and_with_the_rows_since_gives_the_state(monkeypatch):
     monkeypatch.setattr(capture_module, "_BASE_FLOOR", 2000)
-    monkeypatch.setattr(capture_module, "_BASE_PIECE", 3)
-    monkeypatch.setattr(capture_module, "_BASE_PIECES", 2)
+    monkeypatch.setattr(capture_module, "_FIRST_PIECE", 3)
+    monkeypatch.setattr(capture_module, "_LARGEST_PIECE", 3)
+    monkeypatch.setattr(capture_module, "_BASE_KEYS", 6)
     task = running(make_task())
     stored_base: list[bytes] = []
     growing: list[bytes] | None = None
@@ -473,12 +475,11 @@ async def test_a_new_base_comes_in_pieces_and_with_the_rows_since_gives_the_stat
     bases = 0
     for at in range(200):
         await task.apply(batch([f"k{at % 23}"], at=at), breathe)
-        checkpoint = captured(task)
+        checkpoint = await captured(task)
         if checkpoint.base_begins:
             growing, rows_since = [], []
-        assert checkpoint.row is not None
-        rows.append(checkpoint.row)
-        rows_since.append(checkpoint.row)
+        rows += checkpoint.rows
+        rows_since += checkpoint.rows
         if growing is not None:
             growing += checkpoint.base
             if checkpoint.base_ends:

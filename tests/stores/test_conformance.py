@@ -119,7 +119,7 @@ def test_a_checkpoint_without_a_row_moves_only_the_position(store: Store) -> Non
     owner = Owner(store)
     owner.save(b"[1]")
 
-    owner.save(None, records=100)
+    owner.save(records=100)
     assert owner.try_save(replace(owner.checkpoint(records=0), position=500)) is None
 
     [stored] = store.stored()
@@ -260,7 +260,7 @@ def test_a_new_base_replaces_what_was_saved_before_it_began(store: Store) -> Non
     owner.save(b"4444", base=[b"B", b"C"])
     owner.save(b"55555")
     assert (store.stored()[0].bytes, store.stored()[0].base_bytes) == (15, 0)
-    owner.save(None, base=[b"D"], ends=True)
+    owner.save(base=[b"D"], ends=True)
     owner.save(b"6")
 
     assert list(store.rows(UNIT)) == [b"A", b"B", b"C", b"D", b"333", b"4444", b"55555", b"6"]
@@ -272,11 +272,11 @@ def test_a_whole_rewrite_is_one_checkpoint(store: Store) -> None:
     owner = Owner(store)
     owner.save(b"1")
 
-    owner.save(None, records=0, begins=True, base=[b"A", b"B"], ends=True)
+    owner.save(records=0, begins=True, base=[b"A", b"B"], ends=True)
     assert list(store.rows(UNIT)) == [b"A", b"B"]
     owner.save(b"2", begins=True, base=[b"C"], ends=True)
     assert list(store.rows(UNIT)) == [b"C", b"2"]
-    owner.save(None, begins=True, ends=True)
+    owner.save(begins=True, ends=True)
 
     assert list(store.rows(UNIT)) == []
     assert (store.stored()[0].bytes, store.stored()[0].base_bytes) == (0, 0)
@@ -290,7 +290,7 @@ def test_an_unfinished_base_is_void_for_the_next_owner(store: Store) -> None:
 
     owner = Owner(store)
     assert list(store.rows(UNIT)) == [b"1", b"2"]
-    assert isinstance(owner.try_save(owner.checkpoint(None, base=[b"C"], ends=True)), InternalError)
+    assert isinstance(owner.try_save(owner.checkpoint(base=[b"C"], ends=True)), InternalError)
     owner.save(b"3", begins=True, base=[b"D"])
     owner.save(b"4", ends=True)
 

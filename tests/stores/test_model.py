@@ -48,8 +48,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.owners[worker, unit] = claim.epoch, known.last_offset
 
     @precondition(lambda self: self.owners)
-    @rule(data=st.data(), row=st.none() | BODIES, records=st.integers(0, 3), pieces=st.lists(BODIES, max_size=2))
-    def save(self, data: st.DataObject, row: bytes | None, records: int, pieces: list[bytes]) -> None:
+    @rule(data=st.data(), records=st.integers(0, 3), pieces=st.lists(BODIES, max_size=2))
+    def save(self, data: st.DataObject, records: int, pieces: list[bytes]) -> None:
+        rows = data.draw(st.lists(BODIES, max_size=3 if self.store_type.keeps_rows else 1), "rows")
         worker, unit = data.draw(st.sampled_from(sorted(self.owners)), "owner")
         begins, ends = (data.draw(st.booleans()) and self.store_type.keeps_rows for _ in range(2))
         epoch, previous = self.owners[worker, unit]
@@ -61,7 +62,7 @@ class StoreMachine(RuleBasedStateMachine):
             position=previous + records + 1,
             keys=0,
             description=DESCRIPTION,
-            row=row,
+            rows=rows,
             base=pieces if self.store_type.keeps_rows else (),
             base_begins=begins,
             base_ends=ends,

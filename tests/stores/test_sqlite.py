@@ -256,10 +256,10 @@ def test_outdated_rows_go_in_bounded_steps(directory: Path) -> None:
         owner = Owner(store)
         for _ in range(100):
             owner.save(b"row")
-        owner.save(None, begins=True, base=[b"piece"], ends=True)
+        owner.save(begins=True, base=[b"piece"], ends=True)
         counts = [rows_on_disk(database)]
         while counts[-1] > 1 and len(counts) < 20:
-            owner.save(None)
+            owner.save()
             counts.append(rows_on_disk(database))
             assert list(store.rows(UNIT)) == [b"piece"]
 
@@ -274,7 +274,7 @@ def test_old_bases_and_void_ones_go(directory: Path) -> None:
             owner = Owner(store)
             owner.save(b"row", begins=True, base=[b"%d" % number] * 3, ends=True)
             owner.save(b"row", begins=True, base=[b"void"] * 30)
-        Owner(store).save(None)
+        Owner(store).save()
 
         assert list(store.rows(UNIT)) == [b"4", b"4", b"4", b"row", b"row"]
         assert rows_on_disk(database) == 5
@@ -284,8 +284,8 @@ def test_what_is_left_of_a_void_base_goes(directory: Path) -> None:
     with closing(SqliteStore(directory)) as store:
         Owner(store).save(b"row", begins=True, base=[b"void"] * 40)
         owner = Owner(store)
-        owner.save(None)
-        owner.save(None)
+        owner.save()
+        owner.save()
 
     assert rows_on_disk(directory / "group" / "state.sqlite3") == 1
 
@@ -294,8 +294,8 @@ def test_large_outdated_rows_go_few_at_a_time(directory: Path) -> None:
     database = directory / "group" / "state.sqlite3"
     with closing(SqliteStore(directory)) as store:
         owner = Owner(store)
-        owner.save(None, begins=True, base=[b"x" * 2**20] * 10, ends=True)
-        owner.save(None, begins=True, ends=True)
+        owner.save(begins=True, base=[b"x" * 2**20] * 10, ends=True)
+        owner.save(begins=True, ends=True)
         assert rows_on_disk(database) == 8
         owner.save(b"y" * 2**20)
         assert rows_on_disk(database) == 8 - 4 + 1
@@ -330,15 +330,15 @@ def test_a_worker_whose_database_was_replaced_is_fenced(directory: Path) -> None
 
 def test_a_reader_that_a_starting_worker_disturbs_says_so(database: Path, directory: Path) -> None:
     with closing(SqliteStore(directory)) as store:
-        Owner(store).save(None, begins=True, base=[b"x" * 10_000] * 300, ends=True)
+        Owner(store).save(begins=True, base=[b"x" * 10_000] * 300, ends=True)
     with closing(SqliteStore(directory, read_only=True)) as beside, closing(SqliteStore(directory)) as store:
         reading = beside.rows(UNIT)
         next(reading)
         owner = Owner(store)
-        owner.save(None, begins=True, base=[b"y" * 10_000] * 300, ends=True)
+        owner.save(begins=True, base=[b"y" * 10_000] * 300, ends=True)
         for _ in range(20):
-            owner.save(None)
-        owner.save(None, begins=True, base=[b"z" * 10_000] * 300, ends=True)
+            owner.save()
+        owner.save(begins=True, base=[b"z" * 10_000] * 300, ends=True)
         run(database, "PRAGMA wal_checkpoint(TRUNCATE)")
 
         with pytest.raises(StoreError, match="read it again"):

@@ -29,8 +29,7 @@ class Owner:
 
     def checkpoint(
         self,
-        row: bytes | None = None,
-        *,
+        *rows: bytes,
         records: int = 1,
         base: Sequence[bytes] = (),
         begins: bool = False,
@@ -46,7 +45,7 @@ class Owner:
             position=last_offset + 1,
             keys=7,
             description=DESCRIPTION,
-            row=row,
+            rows=rows,
             base=base,
             base_begins=begins,
             base_ends=ends,
@@ -62,15 +61,14 @@ class Owner:
 
     def save(
         self,
-        row: bytes | None = None,
-        *,
+        *rows: bytes,
         records: int = 1,
         base: Sequence[bytes] = (),
         begins: bool = False,
         ends: bool = False,
     ) -> None:
         """Save the next checkpoint, which must succeed."""
-        assert self.try_save(self.checkpoint(row, records=records, base=base, begins=begins, ends=ends)) is None
+        assert self.try_save(self.checkpoint(*rows, records=records, base=base, begins=begins, ends=ends)) is None
 
 
 @dataclass
@@ -92,9 +90,9 @@ class Known:
         self.last_offset = checkpoint.last_offset
         if checkpoint.base_begins:
             self.new_base, self.new_changes = [], []
-        if checkpoint.row is not None:
-            self.changes = [*self.changes, checkpoint.row] if keeps_rows else [checkpoint.row]
-            self.new_changes.append(checkpoint.row)
+        if checkpoint.rows:
+            self.changes = [*self.changes, *checkpoint.rows] if keeps_rows else list(checkpoint.rows)
+            self.new_changes += checkpoint.rows
         if self.new_base is not None:
             self.new_base += checkpoint.base
         if checkpoint.base_ends and self.new_base is not None:

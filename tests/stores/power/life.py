@@ -69,17 +69,18 @@ class _Life:
         return sorted(owners, key=lambda owner: owner.unit != unit)
 
     def _checkpoint(self, owner: _Owner) -> Checkpoint:
-        row = self._body(owner) if self._random.random() < 0.9 else None
+        most = 3 if owner.store.keeps_rows else 1
+        rows = [self._body(owner) for _ in range(self._random.randint(1, most) if self._random.random() < 0.9 else 0)]
         records = self._random.randint(1, 3)
         if not owner.store.keeps_rows:
             codec = self._random.choice(("json", "json", "msgpack"))
-            return replace(owner.checkpoint(row, records=records), description=replace(DESCRIPTION, codec=codec))
+            return replace(owner.checkpoint(*rows, records=records), description=replace(DESCRIPTION, codec=codec))
         begins = self._random.random() < 0.2
         begun = begins or owner.base_begun
         ends = begun and self._random.random() < 0.5
         pieces = [self._body(owner) for _ in range(self._random.randint(0, 4))] if begun else []
         owner.base_begun = begun and not ends
-        return owner.checkpoint(row, records=records, base=pieces, begins=begins, ends=ends)
+        return owner.checkpoint(*rows, records=records, base=pieces, begins=begins, ends=ends)
 
     def _body(self, owner: Owner) -> bytes:
         """Something else each time, in some of SQLite's pages or in a fraction of one."""
