@@ -31,6 +31,7 @@ from framework.errors import UsageError
 from framework.formats import FORMATS
 from framework.inputs import INPUT_FORMATS, Input, InputRecord
 from framework.plugins import load
+from framework.runtime.loader import OnRestored
 from framework.runtime.runner import Runner, RunSettings
 from framework.traffic import generate
 
@@ -193,6 +194,7 @@ def _settings(
         stop_at_end=stop_at_end,
         records=records,
         on_fed=on_fed or (lambda: None),
+        on_restored=_show_restored(stack),
         **others,
     )
 
@@ -231,9 +233,29 @@ def _input(
         )
         return islice(generate(), _GENERATED) if stop_at_end else generate(rate=_GENERATED_RATE), None
     source = Input(path, format=input_format, key=key)
-    progress = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
+    progress = stack.enter_context(_progress())
     bar = progress.add_task("feeding", total=source.size)
     return iter(source), lambda: progress.update(bar, completed=source.bytes_read)
+
+
+def _progress() -> Progress:
+    return Progress(console=Console(stderr=True), transient=True)
+
+
+def _show_restored(stack: ExitStack) -> OnRestored:
+    """Shows a bar while states are loaded."""
+    progress = _progress()
+    bar = progress.add_task("restoring")
+    stack.callback(progress.stop)
+
+    def show(done: int, total: int) -> None:
+        progress.update(bar, completed=done, total=total)
+        if done < total:
+            progress.start()
+        else:
+            progress.stop()
+
+    return show
 
 
 def _print_result(runner: Runner, *, as_json: bool) -> None:

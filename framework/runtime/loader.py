@@ -15,12 +15,15 @@ from framework.runtime.source import Source
 from framework.runtime.task import LogRange, OnOutOfRange, PartitionTask, TaskStatus
 from framework.stores import Claim, Store
 
-__all__ = ["Loader", "Start"]
+__all__ = ["Loader", "OnRestored", "Start"]
 
 log = logging.getLogger("framework")
 
 Start = Literal["earliest", "latest"] | int
 """Where a partition without state begins; an int is a timestamp in milliseconds since the epoch."""
+
+OnRestored = Callable[[int, int], None]
+"""Told now and then while states are loaded: how many bytes of an assignment's are, and how many there are in all."""
 
 _FOLD_SECONDS: Final = 0.05
 """Seconds of loading in one go; between two, other work gets the store's thread."""
@@ -39,6 +42,7 @@ class Loader:
     """On the embedded broker, offsets that are gone were dropped by it: an error whatever the policy."""
     hook: Any
     """pluggy's observers."""
+    on_restored: OnRestored = lambda done, total: None
     steps: int = field(default=0, init=False)
     """Grows while anything is loaded."""
 
@@ -53,9 +57,10 @@ class Loader:
         def must_load(partition: TopicPartition) -> bool:
             return not all(task.holds(claims[task]) for task in assigned[partition])
 
+        progress = _Progress(sum(_bytes_to_load(task, claim) for task, claim in claims.items()), self.on_restored)
         for partition in sorted(assigned, key=must_load):
             for task in assigned[partition]:
-                await self._load(task, claims[task])
+                await self._load(task, claims[task], progress)
                 await self._settle(task, ranges[partition], last_records.get(task))
                 task.move(TaskStatus.SEEKING)
                 self.steps += 1
@@ -92,7 +97,7 @@ class Loader:
         records = await self.source.records_at(set(places.values())) if places else {}
         return {task: records[place] for task, place in places.items() if place in records}
 
-    async def _load(self, task: PartitionTask, claim: Claim) -> None:
+    async def _load(self, task: PartitionTask, claim: Claim, progress: "_Progress") -> None:
         if task.holds(claim):
             task.loaded(claim, None)
             return
@@ -102,8 +107,9 @@ class Loader:
         data: dict[Any, Any] = {}
         rows, clock = self.store.rows(task.unit, claim.epoch), asyncio.get_running_loop().time
         try:
-            while await self.run_io(_fold_some, task.definition.codec, rows, data, clock):
+            while folded := await self.run_io(_fold_some, task.definition.codec, rows, data, clock):
                 self.steps += 1
+                progress.add(folded)
         except StateCorruptError as error:
             raise StateCorruptError(f"{task.unit}: {error}") from error
         finally:
@@ -177,14 +183,32 @@ def _dropped(partition: TopicPartition) -> RecordsLostError:
     )
 
 
-def _fold_some(codec: Codec, rows: Iterator[bytes], data: dict[Any, Any], clock: Callable[[], float]) -> bool:
-    """Fold rows for a while; tells whether there may be more."""
-    until = clock() + _FOLD_SECONDS
+@dataclass(slots=True)
+class _Progress:
+    """How much of an assignment's states is loaded."""
+
+    total: int
+    on_restored: OnRestored
+    done: int = 0
+
+    def add(self, size: int) -> None:
+        self.done += size
+        self.on_restored(self.done, self.total)
+
+
+def _bytes_to_load(task: PartitionTask, claim: Claim) -> int:
+    return 0 if claim.previous is None or task.holds(claim) else claim.previous.bytes
+
+
+def _fold_some(codec: Codec, rows: Iterator[bytes], data: dict[Any, Any], clock: Callable[[], float]) -> int:
+    """Fold rows for a while; gives how many bytes that were, 0 where there are no more."""
+    until, folded = clock() + _FOLD_SECONDS, 0
     for row in rows:
         fold_rows(codec, [row], data)
+        folded += len(row)
         if clock() > until:
-            return True
-    return False
+            break
+    return folded
 
 
 def _close(rows: Iterator[bytes]) -> None:

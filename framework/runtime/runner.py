@@ -20,7 +20,7 @@ from framework.records import TopicPartition
 from framework.runtime.cluster import Cluster, connect, end_positions
 from framework.runtime.collector import quiet_collector
 from framework.runtime.io import IOThread
-from framework.runtime.loader import Loader, Start
+from framework.runtime.loader import Loader, OnRestored, Start
 from framework.runtime.policy import ErrorPolicy, OnError
 from framework.runtime.sink import KafkaSink
 from framework.runtime.source import KafkaSource
@@ -71,6 +71,8 @@ class RunSettings:
     """What the embedded broker is fed with, into the first topic."""
     on_fed: Callable[[], None] = lambda: None
     """Called now and then while it is fed."""
+    on_restored: OnRestored = lambda done, total: None
+    """Called now and then while states are loaded."""
 
 
 class Runner:
@@ -177,7 +179,14 @@ class Runner:
             assignor=SettlingAssignor if embedded else None,
         )
         loader = Loader(
-            source, store, run_io, settings.start, settings.on_out_of_range, embedded, settings.plugins.hook
+            source,
+            store,
+            run_io,
+            settings.start,
+            settings.on_out_of_range,
+            embedded,
+            settings.plugins.hook,
+            settings.on_restored,
         )
         worker = Worker(
             group=settings.group,

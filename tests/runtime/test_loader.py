@@ -23,6 +23,7 @@ from framework import (
 )
 from framework.codecs.json import JsonCodec
 from framework.formats import format_named
+from framework.runtime import loader as loader_module
 from framework.runtime.anchor import checksum_of
 from framework.runtime.loader import Loader
 from framework.runtime.lookup import Place
@@ -90,6 +91,7 @@ class Rig:
     log: Log = field(default_factory=Log)
     store: MemoryStore = field(default_factory=lambda: MemoryStore(Path()))
     gaps: Gaps = field(default_factory=Gaps)
+    restored: list[tuple[int, int]] = field(default_factory=list)
 
     def task(self, plugin: str = "count") -> PartitionTask:
         definition = Definition(
@@ -107,7 +109,8 @@ class Rig:
 
     async def load(self, *tasks: PartitionTask, policy: Any = "stop", start: Any = "earliest", embedded=False) -> None:
         ready: list[TopicPartition] = []
-        loader = Loader(self.log, self.store, run_io, start, policy, embedded, self.gaps)  # type: ignore[arg-type]
+        told = self.gaps, lambda *progress: self.restored.append(progress)
+        loader = Loader(self.log, self.store, run_io, start, policy, embedded, *told)  # type: ignore[arg-type]
         await loader.load({PARTITION: tasks}, ready.append)
         assert ready == [PARTITION]
 
@@ -153,6 +156,19 @@ def rig() -> Rig:
 async def filled(rig: Rig) -> Rig:
     await rig.fill()
     return rig
+
+
+async def test_tells_how_much_is_loaded(filled, monkeypatch):
+    monkeypatch.setattr(loader_module, "_FOLD_SECONDS", -1)
+    size = filled.store.stored()[0].bytes
+    await filled.load(filled.task(), filled.task("other"))
+    assert filled.restored == [(size, size)]
+    unit = filled.store._units[Unit("group", "count", *PARTITION)]
+    unit.changes.append(unit.changes[0])
+    unit.stored = replace(unit.stored, bytes=2 * size)
+    filled.restored.clear()
+    await filled.load(filled.task())
+    assert filled.restored == [(size, 2 * size), (2 * size, 2 * size)]
 
 
 @pytest.mark.parametrize(("start", "position"), [("earliest", 3), ("latest", 8), (5, 5)])
