@@ -1,27 +1,51 @@
 """All that touches aiokafka's internals; everything else uses what it documents.
 
-`ConsumerRecord`s cost more than all else, so `deliver_runs` has `getmany` deliver the decoder's own objects instead, a
-whole record batch at a time. All around that (positions, pauses, assignments, errors) stays aiokafka's. What this
-relies on is tried once, in memory, before it is used; where it does not hold, `getmany` is used as documented.
+`ConsumerRecord`s cost more than all else, so `deliver_runs` has `getmany` deliver runs instead: `Rows`, one for all
+that a fetch brought of a partition, over the objects of aiokafka's decoder, or through the accelerator over the bytes
+themselves. All around that (positions, pauses, assignments, errors) stays aiokafka's. What this relies on is tried
+once, in memory, before it is used; where it does not hold, `getmany` is used as documented.
 """
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from operator import attrgetter
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import aiokafka
 from aiokafka import AIOKafkaConsumer
+from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-__all__ = ["client_of", "deliver_runs", "ended_tasks", "position_of", "runs_missing"]
+from framework.runtime.rows import DecodedRows, Rows
 
+__all__ = ["Speedups", "client_of", "deliver_runs", "ended_tasks", "position_of", "runs_missing"]
+
+Runs = Iterator[Rows]
+
+
+class Speedups(Protocol):
+    """What is used of the accelerator. Raises `ValueError` where bytes are damaged."""
+
+    def batches(self, data: bytes, /) -> Iterable[Any]:
+        """The whole batches of message format v2 with which `data` begins."""
+
+    def Rows(  # noqa: N802 - a class
+        self, batches: Iterable[Any], position: int, decompress: Callable[[int, bytes], bytes]
+    ) -> Rows:
+        """The records of these batches from offset `position` on."""
+
+
+_CODECS: Final[dict[int, Callable[[bytes], bytes]]] = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
+_MAGIC: Final = slice(16, 17)
+_NEWEST_MAGIC: Final = b"\x02"
 _PARTITION: Final = aiokafka.TopicPartition("trial", 0)
 _offset_of: Final = attrgetter("offset")
 
@@ -47,19 +71,24 @@ def ended_tasks(consumer: AIOKafkaConsumer) -> dict[str, BaseException | None]:
     return {name: None if task.cancelled() else task.exception() for name, task in ended.items()}
 
 
-def deliver_runs(consumer: AIOKafkaConsumer) -> None:
-    """From now on, `getmany` of this started consumer gives runs: a list of records for each record batch.
+def deliver_runs(consumer: AIOKafkaConsumer, speedups: Speedups | None = None) -> None:
+    """From now on, `getmany` of this consumer gives runs, at most one a partition: `Rows`, in a list.
 
-    They have the attributes `offset`, `timestamp`, `key`, `value` and `headers`, as a `ConsumerRecord` has.
+    The consumer is started, and has no partitions yet. `speedups`: the accelerator, if it is to be used.
     """
-    consumer._fetcher._records = _Results(consumer._fetcher._records)
+    fetcher = consumer._fetcher
+    runs_of = _decoded_runs
+    if speedups is not None:
+        fetcher._client = client = _Client(fetcher._client, speedups)
+        runs_of = client.runs_of
+    fetcher._records = _Results(runs_of)
 
 
-def runs_missing() -> str | None:
-    """Why this version of aiokafka cannot deliver runs; None if it can."""
+def runs_missing(speedups: Speedups | None = None) -> str | None:
+    """Why this version of aiokafka cannot deliver runs, through the accelerator if it is given; None if it can."""
     try:
-        rows = [_facts(row) for row in chain.from_iterable(_tried(runs=True))]
-        records = [_facts(record) for record in _tried(runs=False)]
+        rows = [fact for run in _tried(speedups, runs=True) for fact in _facts_of_rows(run)]
+        records = [_facts(record) for record in _tried(speedups, runs=False)]
     except Exception as error:
         return repr(error)
     return None if rows == records and len(rows) == 2 else f"it gives {rows} for {records}"
@@ -68,29 +97,93 @@ def runs_missing() -> str | None:
 class _Results(OrderedDict[aiokafka.TopicPartition, Any]):
     """The fetcher's results, each of which gives runs in place of records."""
 
+    def __init__(self, runs_of: Callable[[PartitionRecords], Runs]) -> None:
+        super().__init__()
+        self._runs_of = runs_of
+
     def __setitem__(self, tp: aiokafka.TopicPartition, result: Any) -> None:
         if type(result) is FetchResult:
             records = result._partition_records
-            records._records_iterator = _runs(records)
+            records._records_iterator = self._runs_of(records)
         super().__setitem__(tp, result)
 
 
-def _runs(records: PartitionRecords) -> Iterator[Sequence[Any]]:
-    """What `PartitionRecords` iterates over otherwise, a batch at a time: without control batches and aborted ones."""
-    batches = records._records
-    while batches.has_next():
-        batch = batches.next_batch()
+class _Client:
+    """A fetcher's client that keeps the bytes of the last fetch: the fetcher makes its results of them at once."""
+
+    def __init__(self, client: Any, speedups: Speedups) -> None:
+        self._client = client
+        self._speedups = speedups
+        self._fetched: dict[aiokafka.TopicPartition, bytes] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def send(self, node_id: int, request: Any, **options: Any) -> Any:
+        response = await self._client.send(node_id, request, **options)
+        if isinstance(request, FetchRequest):
+            self.keep(response)
+        return response
+
+    def keep(self, response: Any) -> None:
+        self._fetched = {
+            aiokafka.TopicPartition(topic, partition): data
+            for topic, partitions in response.topics
+            for partition, *_, data in partitions
+        }
+
+    def runs_of(self, records: PartitionRecords) -> Runs:
+        data = self._fetched.pop(records._tp, b"")
+        if data[_MAGIC] != _NEWEST_MAGIC:
+            return _decoded_runs(records)
+        rows = partial(self._speedups.Rows, decompress=_decompress)
+        return _runs(records, _batches(data, self._speedups), rows)
+
+
+def _decoded_runs(records: PartitionRecords) -> Runs:
+    return _runs(records, iter(records._records.next_batch, None), _decoded)
+
+
+def _decoded(batches: Iterable[Any], position: int) -> Rows:
+    rows = list(chain.from_iterable(batches))
+    first = bisect_left(rows, position, key=_offset_of)  # the position may be in the middle of a batch
+    return DecodedRows(rows[first:] if first else rows)
+
+
+def _batches(data: bytes, speedups: Speedups) -> Iterator[Any]:
+    """The batches of a fetch; control batches are left to aiokafka, which knows what is in them."""
+    for batch in speedups.batches(data):
+        yield MemoryRecords(batch.data).next_batch() if batch.is_control_batch else batch
+
+
+def _decompress(codec: int, data: bytes) -> bytes:
+    if codec not in _CODECS:
+        raise UnsupportedCodecError(f"records are compressed with codec {codec}, which is not known here")
+    try:
+        return _CODECS[codec](data)
+    except Exception as error:
+        raise ValueError(f"compressed records are damaged: {error!r}") from error
+
+
+def _runs(records: PartitionRecords, batches: Iterator[Any], rows_of: Callable[[Sequence[Any], int], Rows]) -> Runs:
+    """What `PartitionRecords` iterates over otherwise, all at once."""
+    position = records.next_fetch_offset
+    try:
+        rows = rows_of(list(_visible(records, batches)), position)
+    except ValueError as error:
+        raise CorruptRecordException(f"{records._tp}: {error}") from error
+    if rows:
+        yield rows
+
+
+def _visible(records: PartitionRecords, batches: Iterator[Any]) -> Iterator[Any]:
+    """The batches whose records a reader gets: no control batches, and no aborted ones where these are not read."""
+    for batch in batches:
         if records._check_crcs and not batch.validate_crc():
             raise CorruptRecordException(f"Invalid CRC - {records._tp}")
-        if _is_aborted(records, batch) or batch.is_control_batch:
-            records.next_fetch_offset = batch.next_offset
-            continue
-        rows = list(batch)
-        if rows and rows[0].offset < records.next_fetch_offset:  # the position is in the middle of the batch
-            rows = rows[bisect_left(rows, records.next_fetch_offset, key=_offset_of) :]
+        if not _is_aborted(records, batch) and not batch.is_control_batch:
+            yield batch
         records.next_fetch_offset = batch.next_offset
-        if rows:
-            yield rows
 
 
 def _is_aborted(records: PartitionRecords, batch: Any) -> bool:
@@ -103,21 +196,19 @@ def _is_aborted(records: PartitionRecords, batch: Any) -> bool:
     return bool(batch.is_transactional and batch.producer_id in records._aborted_producers)
 
 
-def _tried(*, runs: bool) -> Any:
+def _tried(speedups: Speedups | None, *, runs: bool) -> Any:
     """What a consumer at offset 1 gets of a batch of three records."""
-    builder = DefaultRecordBatchBuilder(
-        magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1,
-        batch_size=1000,
-    )  # fmt: skip
-    for offset in range(3):
-        builder.append(offset, timestamp=offset, key=None, value=b"value", headers=[("name", b"value")])
-    records = PartitionRecords(
-        _PARTITION, MemoryRecords(bytes(builder.build())), [], 1, None, None, True, READ_COMMITTED
-    )
+    data = _three_records()
+    runs_of = _decoded_runs
+    if speedups is not None:
+        client = _Client(None, speedups)
+        client.keep(SimpleNamespace(topics=[(_PARTITION.topic, [(_PARTITION.partition, 0, 3, data)])]))
+        runs_of = client.runs_of
+    records = PartitionRecords(_PARTITION, MemoryRecords(data), [], 1, None, None, True, READ_COMMITTED)
     state = SimpleNamespace(paused=False, position=1)
     state.consumed_to = lambda position: setattr(state, "position", position)
     assignment = SimpleNamespace(active=True, state_value=lambda tp: state)
-    results = _Results() if runs else {}
+    results = _Results(runs_of) if runs else {}
     results[_PARTITION] = FetchResult(_PARTITION, assignment=assignment, partition_records=records, backoff=0)
     found = results[_PARTITION].getall()
     if state.position != 3 or results[_PARTITION].has_more():
@@ -125,5 +216,19 @@ def _tried(*, runs: bool) -> Any:
     return found
 
 
-def _facts(row: Any) -> tuple[Any, ...]:
-    return row.offset, row.timestamp, row.key, row.value, tuple(row.headers)
+def _three_records() -> bytes:
+    builder = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1,
+        batch_size=1000,
+    )  # fmt: skip
+    for offset in range(3):
+        builder.append(offset, timestamp=offset, key=None, value=b"value", headers=[("name", b"value")])
+    return bytes(builder.build())
+
+
+def _facts(record: Any) -> tuple[Any, ...]:
+    return record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
+
+
+def _facts_of_rows(rows: Rows) -> Iterator[tuple[Any, ...]]:
+    return zip(rows.offsets(), rows.timestamps(), rows.keys(), rows.values(), rows.headers(), strict=True)

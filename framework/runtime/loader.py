@@ -13,7 +13,7 @@ from framework.records import Record, TopicPartition
 from framework.runtime.io import RunIO
 from framework.runtime.source import Source
 from framework.runtime.task import LogRange, OnOutOfRange, PartitionTask, TaskStatus
-from framework.stores import Claim, Store
+from framework.stores import Claim, Store, StoredUnit, Unit
 
 __all__ = ["Loader", "OnRestored", "Start"]
 
@@ -50,7 +50,7 @@ class Loader:
         self, assigned: Mapping[TopicPartition, Sequence[PartitionTask]], ready: Callable[[TopicPartition], None]
     ) -> None:
         """Load all tasks; `ready` is called for each partition when its tasks are."""
-        claims = {task: await self._claim(task) for tasks in assigned.values() for task in tasks}
+        claims = await self._claim([task for tasks in assigned.values() for task in tasks])
         ranges = await self.source.log_ranges(list(assigned))
         last_records = await self._last_records(claims, ranges)
 
@@ -66,16 +66,23 @@ class Loader:
                 self.steps += 1
             ready(partition)
 
-    async def _claim(self, task: PartitionTask) -> Claim:
-        if task.status is TaskStatus.ASSIGNED:
-            task.move(TaskStatus.LOADING)
-        claim = await self._claimed(task)
+    async def _claim(self, tasks: Sequence[PartitionTask]) -> dict[PartitionTask, Claim]:
+        for task in tasks:
+            if task.status is TaskStatus.ASSIGNED:
+                task.move(TaskStatus.LOADING)
+        claims = await self._claimed({task.unit: task for task in tasks})
         self.steps += 1
-        return claim
+        return dict(zip(tasks, claims, strict=True))
 
-    async def _claimed(self, task: PartitionTask) -> Claim:
+    async def _claimed(self, tasks: Mapping[Unit, PartitionTask]) -> list[Claim]:
         """Claim, to the end also where the load is cancelled: a claim must not come after that of the next owner."""
-        claiming: asyncio.Future[Claim] = asyncio.ensure_future(self.run_io(self.store.claim, task.unit, task.accept))
+
+        def accept(stored: StoredUnit) -> None:
+            tasks[stored.unit].accept(stored)
+
+        claiming: asyncio.Future[list[Claim]] = asyncio.ensure_future(
+            self.run_io(self.store.claim_all, list(tasks), accept)
+        )
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
@@ -172,7 +179,8 @@ class Loader:
             aside.group,
             log_range.start,
         )
-        task.loaded(await self._claimed(task), {})
+        [claim] = await self._claimed({task.unit: task})
+        task.loaded(claim, {})
         task.start_at(log_range.start)
 
 

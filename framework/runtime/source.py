@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from itertools import chain
 from math import inf
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import aiokafka
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -23,7 +22,8 @@ from framework.runtime.fetched import FetchedBatch
 from framework.runtime.internals import client_of, deliver_runs, ended_tasks, position_of, runs_missing
 from framework.runtime.lookup import Place, look_up
 from framework.runtime.patience import patiently
-from framework.runtime.rows import DecodedRows
+from framework.runtime.rows import DecodedRows, Rows
+from framework.runtime.speedups import working_speedups
 from framework.runtime.task import LogRange
 from framework.runtime.topics import topic_ids
 from framework.runtime.watchdog import LogEnd
@@ -157,7 +157,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             raise
         missing = runs_missing()
         if missing is None:
-            deliver_runs(consumer)
+            deliver_runs(consumer, working_speedups())
         else:
             log.warning(
                 "aiokafka %s has no fast path that is known here, so it is slower: %s", aiokafka.__version__, missing
@@ -210,8 +210,13 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         """A batch of what `getmany` gave: records, or runs of rows."""
         start = self._positions[partition]
         self._positions[partition] = end = position_of(self._consumer, aiokafka.TopicPartition(*partition))
-        records = list(chain.from_iterable(fetched)) if self._gives_runs else fetched
-        return FetchedBatch(partition, start, end, DecodedRows(records))
+        return FetchedBatch(partition, start, end, self._rows(fetched))
+
+    def _rows(self, fetched: Sequence[Any]) -> Rows:
+        if not self._gives_runs or not fetched:
+            return DecodedRows(fetched)
+        (run,) = fetched
+        return cast(Rows, run)
 
     def _moved_without_records(self) -> list[Batch]:
         """Partitions that read on over records that nobody sees: transaction markers, aborted or compacted ones."""

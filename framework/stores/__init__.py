@@ -142,6 +142,13 @@ class Store(ABC):
         `accept` is called with what is stored, if anything; if it raises, nothing is changed.
         """
 
+    def claim_all(self, units: Sequence[Unit], accept: Callable[[StoredUnit], None]) -> list[Claim]:
+        """Claim units of one group, in their order; a store that can does it in one atomic step.
+
+        Where it raises, any of them may be claimed, or none.
+        """
+        return [self.claim(unit, accept) for unit in units]
+
     @abstractmethod
     def rows(self, unit: Unit, epoch: int | None = None) -> Iterator[bytes]:
         """The unit's rows in order, as of one moment: the base's pieces, then the changes saved since it began.

@@ -43,16 +43,13 @@ class SqliteStore(Store):
                 make_writable_directory(directory)
 
     def claim(self, unit: Unit, accept: Callable[[StoredUnit], None]) -> Claim:
-        with self._writing(unit, "FULL") as database:
-            header = database.find(unit)
-            if header is None:
-                previous, claimed = None, database.new_header(unit, epoch=1)
-                database.add(claimed)
-            else:
-                previous, claimed = header.stored, header.claimed()
-                accept(previous)
-                database.update(claimed)
-        return Claim(claimed.epoch, previous)
+        [claim] = self.claim_all([unit], accept)
+        return claim
+
+    def claim_all(self, units: Sequence[Unit], accept: Callable[[StoredUnit], None]) -> list[Claim]:
+        """One transaction, and so one fsync for a whole assignment."""
+        with self._writing(units[0], "FULL") as database:
+            return [_claim(database, unit, accept) for unit in units]
 
     def rows(self, unit: Unit, epoch: int | None = None) -> Iterator[bytes]:
         with self._reading(self._path(unit.group)) as database:
@@ -168,6 +165,18 @@ class SqliteStore(Store):
                 if at_rest and exists(wal(path)):
                     raise StoreError(f"{path}: a worker began to write it while it was read; read it again") from error
                 raise
+
+
+def _claim(database: Database, unit: Unit, accept: Callable[[StoredUnit], None]) -> Claim:
+    header = database.find(unit)
+    if header is None:
+        claimed = database.new_header(unit, epoch=1)
+        database.add(claimed)
+        return Claim(claimed.epoch, None)
+    accept(header.stored)
+    claimed = header.claimed()
+    database.update(claimed)
+    return Claim(claimed.epoch, header.stored)
 
 
 def _save(database: Database, checkpoint: Checkpoint) -> FrameworkError | None:

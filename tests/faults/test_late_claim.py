@@ -20,13 +20,13 @@ from framework.stores.sqlite import SqliteStore
 class LateStore(SqliteStore):
     name = "late"
 
-    def claim(self, unit, accept):
+    def claim_all(self, units, accept):
         once = pathlib.Path("claimed")
         if not once.exists():
             once.touch()
             logging.getLogger("framework").info("claiming slowly")
             time.sleep(4)
-        return super().claim(unit, accept)
+        return super().claim_all(units, accept)
 
 
 @hookimpl

@@ -1,5 +1,6 @@
 """Batches over rows are the same as batches of columns, whatever is read of them, and in whatever order."""
 
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -8,43 +9,65 @@ from hypothesis import strategies as st
 
 from framework import Batch, TopicPartition
 from framework.runtime.fetched import FetchedBatch
-from framework.runtime.rows import DecodedRows
+from framework.runtime.rows import DecodedRows, Rows
+from tests.runtime.batches import NEEDS_SPEEDUPS, SPEEDUPS, Row, default_batch
 
 SOURCE = TopicPartition("orders", 3)
+START = 5
 COLUMNS = ["offsets", "timestamps", "keys", "values", "headers"]
 
 BYTES = st.none() | st.binary(max_size=3)
 RECORDS = st.lists(
     st.builds(
-        SimpleNamespace,
-        step=st.sampled_from([1, 1, 1, 2]),
+        Row,
+        gap=st.sampled_from([0, 0, 0, 1]),
         timestamp=st.integers(0, 9),
         key=st.none() | st.text(max_size=2).map(str.encode),
         value=BYTES,
-        headers=st.lists(st.tuples(st.text(max_size=2), BYTES), max_size=2),
+        headers=st.lists(st.tuples(st.text(max_size=2), BYTES), max_size=2).map(tuple),
     ),
     max_size=12,
 )
 
 
-@st.composite
-def twins(draw: st.DrawFn) -> tuple[FetchedBatch, Batch]:
-    records, offset = draw(RECORDS), 4
-    for record in records:
-        offset += record.step
-        record.offset = offset
-    end = offset + draw(st.integers(1, 2))
+def _offsets(records: Sequence[Row]) -> list[int]:
+    return [START + number + sum(record.gap for record in records[: number + 1]) for number in range(len(records))]
+
+
+def _decoded(records: Sequence[Row]) -> Rows:
+    offsets = _offsets(records)
+    objects = [
+        SimpleNamespace(**record._asdict(), offset=offset) for record, offset in zip(records, offsets, strict=True)
+    ]
+    return DecodedRows(objects)
+
+
+def _native(records: Sequence[Row]) -> Rows:
+    rows: Rows = SPEEDUPS.Rows(SPEEDUPS.batches(default_batch(START, records)))
+    return rows
+
+
+KINDS = pytest.mark.parametrize(
+    "rows_of", [_decoded, pytest.param(_native, marks=NEEDS_SPEEDUPS)], ids=["decoded", "speedups"]
+)
+
+
+def _twins(
+    records: Sequence[Row], last_gap: int, rows_of: Callable[[Sequence[Row]], Rows]
+) -> tuple[FetchedBatch, Batch]:
+    offsets = _offsets(records)
+    end = (offsets[-1] if offsets else START - 1) + last_gap + 1
     plain = Batch(
         SOURCE,
-        5,
+        START,
         end,
-        [record.offset for record in records],
+        offsets,
         [record.timestamp for record in records],
         [record.key for record in records],
         [record.value for record in records],
-        [tuple(record.headers) for record in records],
+        [record.headers for record in records],
     )
-    return FetchedBatch(SOURCE, 5, end, DecodedRows(records)), plain
+    return FetchedBatch(SOURCE, START, end, rows_of(records)), plain
 
 
 def _assert_same(fetched: Batch, plain: Batch) -> None:
@@ -60,9 +83,10 @@ def _assert_same(fetched: Batch, plain: Batch) -> None:
     assert [fetched[position] for position in range(len(plain))] == list(plain)
 
 
-@given(twins(), st.sets(st.sampled_from(COLUMNS)), st.data())
-def test_slices_and_columns(batches, read_first, data):
-    fetched, plain = batches
+@KINDS
+@given(RECORDS, st.integers(0, 1), st.sets(st.sampled_from(COLUMNS)), st.data())
+def test_slices_and_columns(rows_of, records, last_gap, read_first, data):
+    fetched, plain = _twins(records, last_gap, rows_of)
     for name in read_first:
         getattr(fetched, name)
     _assert_same(fetched, plain)
@@ -73,13 +97,22 @@ def test_slices_and_columns(batches, read_first, data):
         fetched.with_columns(values=values).slice(first, stop), plain.with_columns(values=values).slice(first, stop)
     )
     assert fetched.key_texts() == plain.key_texts()
+    assert fetched.slice(first, stop).key_texts() == plain.slice(first, stop).key_texts()
 
 
-@given(twins())
-def test_columns_are_made_when_they_are_read(batches):
-    fetched, _ = batches
+@KINDS
+def test_columns_are_made_when_they_are_read(rows_of):
+    fetched, _ = _twins([Row()], 0, rows_of)
     fetched._rows = None
     with pytest.raises(AttributeError):
         _ = fetched.values
     with pytest.raises(AttributeError, match="no rows"):
         _ = fetched.rows
+
+
+@KINDS
+def test_keys_that_are_no_text(rows_of):
+    fetched, plain = _twins([Row(key=b"a"), Row(key=b"\xff")], 0, rows_of)
+    for batch in fetched, plain:
+        with pytest.raises(UnicodeDecodeError):
+            batch.key_texts()

@@ -65,6 +65,37 @@ def test_a_unit_that_was_only_claimed_is_accepted_too(store: Store) -> None:
     assert [stored.epoch for stored in seen] == [1]
 
 
+def test_units_are_claimed_together_as_one_by_one(store: Store) -> None:
+    known, new = UNIT, replace(UNIT, partition=9)
+    owner = Owner(store, known)
+    owner.save(b"[1]")
+    [stored] = store.stored()
+    seen: list[StoredUnit] = []
+
+    claims = store.claim_all([new, known], seen.append)
+
+    assert [(claim.epoch, claim.previous) for claim in claims] == [(1, None), (2, stored)]
+    assert seen == [stored]
+    assert [unit.epoch for unit in store.stored()] == [2, 1]
+    assert isinstance(owner.try_save(owner.checkpoint(b"[2]")), FencedError)
+
+
+@only(SqliteStore)
+def test_of_units_claimed_together_none_is_where_one_is_refused(store: Store) -> None:
+    Owner(store, replace(UNIT, partition=1)).save(b"[1]")
+    refused = Owner(store, replace(UNIT, partition=2))
+    before = store.stored()
+
+    def refuse(stored: StoredUnit) -> None:
+        if stored.unit == refused.unit:
+            raise StateIncompatibleError("another codec")
+
+    with pytest.raises(StateIncompatibleError):
+        store.claim_all([replace(UNIT, partition=number) for number in range(4)], refuse)
+
+    assert store.stored() == before
+
+
 def test_a_refused_claim_changes_nothing(store: Store) -> None:
     owner = Owner(store)
     owner.save(b"[1]")

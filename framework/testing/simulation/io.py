@@ -11,7 +11,7 @@ from framework.testing.simulation.loop import SimulatedLoop
 
 __all__ = ["Disk", "SimulatedIO"]
 
-_WRITES = frozenset({"claim", "save", "set_aside"})
+_WRITES = frozenset({"claim_all", "save", "set_aside"})
 
 
 class Disk:

@@ -26,9 +26,14 @@ class WatchedStore(Store):
         self._reading: list[Iterator[bytes]] = []
 
     def claim(self, unit: Unit, accept: Callable[[StoredUnit], None]) -> Claim:
-        claim = self._store.claim(unit, accept)
-        self._on_claimed(unit, claim)
+        [claim] = self.claim_all([unit], accept)
         return claim
+
+    def claim_all(self, units: Sequence[Unit], accept: Callable[[StoredUnit], None]) -> list[Claim]:
+        claims = self._store.claim_all(units, accept)
+        for unit, claim in zip(units, claims, strict=True):
+            self._on_claimed(unit, claim)
+        return claims
 
     def rows(self, unit: Unit, epoch: int | None = None) -> Iterator[bytes]:
         rows = self._store.rows(unit, epoch)
