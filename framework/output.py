@@ -41,7 +41,7 @@ class Output:
     source records before all of them are acknowledged.
     """
 
-    __slots__ = ("_index", "_offset", "_offsets", "_partition", "_plugin", "_records", "_topic")
+    __slots__ = ("_index", "_offset", "_offsets", "_partition", "_plugin", "_records", "_refused", "_topic")
 
     def __init__(self, plugin: str, topic: str, partition: int) -> None:
         self._plugin = plugin
@@ -51,6 +51,7 @@ class Output:
         self._offsets: Sequence[int] | None = None
         self._offset = -1
         self._index = 0
+        self._refused: dict[int, Exception] = {}
 
     def send(
         self,
@@ -79,6 +80,20 @@ class Output:
         self._records.append(OutputRecord(topic, _to_bytes(key), _to_bytes(value), (*headers, *self._source_headers())))
         self._index += 1
 
+    def refuse(self, position: int, error: Exception) -> None:
+        """In `process_batch`: reject the record at this position of the batch, which has changed nothing, and go on.
+
+        What `--on-error` says becomes of it, as if `process` had raised `error`; the fast way to reject records.
+
+        Raises `OutputError` for a position that is not in the batch.
+        """
+        if self._offsets is None or not 0 <= position < len(self._offsets):
+            raise OutputError(
+                f"plugin {self._plugin}: out.refuse needs the position of a record in the batch of process_batch, not "
+                f"{position}; in process, raise the error"
+            )
+        self._refused[position] = error
+
     def _move_to_batch_position(self, position: int | None) -> None:
         if position is None or self._offsets is None or not 0 <= position < len(self._offsets):
             raise OutputError(
@@ -105,12 +120,18 @@ class Output:
         self._offsets = offsets
         self._offset, self._index = -1, 0
 
+    def _take_refused(self) -> dict[int, Exception]:
+        """What was refused since the last call, by position."""
+        refused, self._refused = self._refused, {}
+        return refused
+
     def _mark(self) -> int:
         return len(self._records)
 
     def _cut(self, mark: int) -> None:
-        """Forget what was sent since `mark`: its record has failed."""
+        """Forget what was sent since `mark`, and what was refused: its record has failed."""
         del self._records[mark:]
+        self._refused = {}
 
     def _add(self, record: OutputRecord) -> None:
         """Take a record of the runtime's own, such as a dead letter, on the same way."""

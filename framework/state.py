@@ -73,7 +73,7 @@ class State(MutableMapping[K, V], Generic[K, V]):
     def __setitem__(self, key: K, value: V) -> None:
         if self._tallied:
             self._settle()
-        if self._undo is not None:
+        if self._undo is not None and key not in self._undo:
             self._remember(key)
         self._data[key] = value
         self._changed.add(key)
@@ -153,7 +153,7 @@ class State(MutableMapping[K, V], Generic[K, V]):
         data.update(sums)
 
     def _touch(self, key: K) -> None:
-        if self._undo is not None:
+        if self._undo is not None and key not in self._undo:
             self._remember(key)
         self._changed.add(key)
 

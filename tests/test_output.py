@@ -108,3 +108,25 @@ def test_outputs_are_taken_once(out: Output) -> None:
     out.send("totals", 1)
     assert len(out._take()) == 1
     assert out._take() == []
+
+
+def test_what_is_refused_is_taken_once_and_cut_with_the_rest(out: Output) -> None:
+    first, second = ValueError("first"), ValueError("second")
+    out._begin_batch([7, 9, 12])
+    out.refuse(2, second)
+    out.refuse(0, first)
+    assert out._take_refused() == {0: first, 2: second}
+    assert out._take_refused() == {}
+    out.refuse(1, first)
+    out._cut(out._mark())
+    assert out._take_refused() == {}
+
+
+@pytest.mark.parametrize("position", [-1, 3])
+def test_only_records_of_the_batch_can_be_refused(out: Output, position: int) -> None:
+    out._begin_batch([7, 9, 12])
+    with pytest.raises(OutputError, match=r"out\.refuse needs the position"):
+        out.refuse(position, ValueError())
+    out._begin_record(7)
+    with pytest.raises(OutputError, match="in process, raise the error"):
+        out.refuse(0, ValueError())

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import iscoroutinefunction
 from typing import Any, Final, Literal, NamedTuple, NoReturn
 
 from framework.codecs import Codec
@@ -48,8 +49,10 @@ _CLOCK_EVERY: Final = 64
 """Records between looks at the clock."""
 _CAREFUL_RUN: Final = 10_000
 """Offsets without a failure after which a task dares to go fast again; twice as many after each rewind."""
+_CAREFUL_SLICE: Final = 32
+"""Records that are given to `process` with undo, before what was changed counts as kept."""
 _FIRST_CAREFUL_SLICE: Final = 32
-"""Records that are applied at once with undo, until it is known how often they fail."""
+"""Records that are given to `process_batch` with undo, until it is known how often they fail."""
 
 
 class TaskStatus(enum.Enum):
@@ -156,6 +159,7 @@ class PartitionTask:
         self._careful_until = 0
         self._careful_run = _CAREFUL_RUN
         self._careful_slice = _FIRST_CAREFUL_SLICE
+        self._good_run = 0
         self._failures: dict[int, ProcessingError] = {}
         self._forget()
 
@@ -410,27 +414,32 @@ class PartitionTask:
 
     async def _apply_run(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
         """Apply a run of deserialized records the fast way if that is safe, else with undo; `raw` has them as bytes."""
-        by_batch = _overrides(self.definition.processor, "process_batch")
+        by_batch, by_record = (_overrides(self.definition.processor, name) for name in ("process_batch", "process"))
         if not len(batch):
             pass
         elif self._known_position >= self._careful_until:
             if by_batch:
-                self._apply_batch(batch)
+                self._apply_batch(batch, raw)
             else:
                 await self._apply_records(batch, breathe)
-        elif by_batch:
+        elif not by_batch:
+            await self._apply_records_carefully(batch, raw, breathe)
+        elif by_record:
             await self._apply_slices_carefully(batch, raw, breathe)
         else:
-            await self._apply_records_carefully(batch, raw, breathe)
+            await self._apply_halves_carefully(batch, raw, breathe)
         if self.status is TaskStatus.RUNNING:
             self.position = batch.end
 
-    def _apply_batch(self, batch: Batch) -> None:
+    def _apply_batch(self, batch: Batch, raw: Batch) -> None:
         self._out._begin_batch(batch.offsets)
         try:
             self._live_processor.process_batch(batch, self._memory, self._out)
         except Exception as error:
             self._rewind(batch.end, error)
+        refusal = self._skip_refused(batch, raw)
+        if refusal is not None:
+            self._rewind(batch.end, refusal)
         self.last_offset = batch.offsets[-1]
         self.applied += len(batch)
 
@@ -460,49 +469,99 @@ class PartitionTask:
     # ---- applying with undo, where records fail
 
     async def _apply_records_carefully(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
+        size = 1 if iscoroutinefunction(self.definition.processor.process) else _CAREFUL_SLICE
         deadline = self._clock() + _SLICE
-        for record in batch:
-            error = await self._try_record(record)
-            if error is None:
-                self.last_offset = record.offset
-                self.applied += 1
-            else:
-                self._fail(raw, record.offset, record.key, error)
+        records = list(batch)
+        begin = 0
+        while begin < len(records):
+            begin = await self._apply_until_failure(records[begin : begin + size], begin, batch, raw)
             if self._clock() > deadline:
-                self.position = record.offset + 1
                 await breathe()
                 if self.status is not TaskStatus.RUNNING:
                     return
                 deadline = self._clock() + _SLICE
 
-    async def _apply_slices_carefully(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
-        """Apply slice by slice; one that fails is halved until a record that fails stands alone.
+    async def _apply_until_failure(self, records: Sequence[Record], begin: int, batch: Batch, raw: Batch) -> int:
+        """Apply records one by one up to one that fails, which is dealt with; gives the position behind them.
 
-        The size of slices follows how often they fail: smaller after each that does, else slowly greater.
+        They are those of the batch from position `begin` on.
         """
+        good, error = await self._try_records(records)
+        end = begin + good
+        if error is not None and good:
+            await self._apply_again(batch.slice(begin, end), raw)
+        if good:
+            self.last_offset, self.position = batch.offsets[end - 1], batch.offsets[end - 1] + 1
+            self.applied += good
+            self._good_run += good
+        if error is None:
+            return end
+        self._fit_slices()
+        self._fail(raw, batch.offsets[end], batch.keys[end], error)
+        return end + 1
+
+    async def _try_records(self, records: Sequence[Record]) -> tuple[int, Exception | None]:
+        """Apply all of these, or leave no trace; gives how many come before one that fails."""
+        process, state, out = self._live_processor.process, self._memory, self._out
+        mark = out._mark()
+        state.begin_undo()
+        for position, record in enumerate(records):
+            out._begin_record(record.offset)
+            try:
+                result = process(record, state, out)
+                if result is not None:
+                    await result
+            except Exception as error:
+                return position, self._undo(mark, error)
+        state.end_undo()
+        return len(records), None
+
+    async def _apply_again(self, piece: Batch, raw: Batch) -> None:
+        """Apply records that could be applied just now. Raises `Rewind` where that depends on the time of the day."""
+        _, error = await self._try_records(list(self._read_again(piece, len(piece), raw)))
+        if error is not None:
+            self._rewind(piece.end, error)
+
+    async def _apply_slices_carefully(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
+        """Apply slice by slice; in one that fails, `process` tells which record it is."""
+        deadline = self._clock() + _SLICE
+        begin = touched = 0
+        if batch.offsets[0] == self._failing_offset:
+            begin = await self._apply_until_failure([batch[0]], 0, batch, raw)
+        while begin < len(batch):
+            end = min(begin + self._careful_slice, len(batch))
+            piece = self._read_again(batch.slice(begin, end), min(end, touched) - begin, raw)
+            if self._try(piece, raw) is None:
+                self._keep(piece)
+                begin = end
+            else:
+                touched = max(touched, end)
+                records = list(self._read_again(piece, end - begin, raw))
+                begin = await self._apply_until_failure(records, begin, batch, raw)
+            if self._clock() > deadline:
+                await breathe()
+                if self.status is not TaskStatus.RUNNING:
+                    return
+                deadline = self._clock() + _SLICE
+
+    async def _apply_halves_carefully(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
+        """Apply slice by slice; one that fails is halved until a record that fails stands alone."""
         deadline = self._clock() + _SLICE
         begin = touched = 0
         suspects = 1 if batch.offsets[0] == self._failing_offset else 0
         while begin < len(batch):
-            searching = begin < suspects
-            size = max(1, (suspects - begin) // 2) if searching else self._careful_slice
+            size = max(1, (suspects - begin) // 2) if begin < suspects else self._careful_slice
             end = min(begin + size, len(batch))
-            piece = batch.slice(begin, end)
-            if begin < touched:
-                piece = self._read_again(piece, min(end, touched) - begin, raw)
-            error = await self._try(piece)
+            piece = self._read_again(batch.slice(begin, end), min(end, touched) - begin, raw)
+            error = self._try(piece, raw)
             if error is None:
-                self.last_offset, self.position = piece.offsets[-1], piece.end
-                self.applied += len(piece)
-                if len(piece) == self._careful_slice and not searching:
-                    self._careful_slice += 1 + self._careful_slice // 8
+                self._keep(piece)
                 begin = end
-            elif len(piece) == 1:
+            elif end - begin == 1:
+                self._fit_slices()
                 self._fail(raw, piece.offsets[0], piece.keys[0], error)
                 begin = suspects = end
             else:
-                if not searching:
-                    self._careful_slice = max(1, len(piece) // 2)
                 suspects, touched = end, max(touched, end)
             if self._clock() > deadline:
                 await breathe()
@@ -510,20 +569,33 @@ class PartitionTask:
                     return
                 deadline = self._clock() + _SLICE
 
+    def _keep(self, piece: Batch) -> None:
+        """A slice was applied wholly."""
+        self.last_offset, self.position = piece.offsets[-1], piece.end
+        self.applied += len(piece)
+        self._good_run += len(piece)
+        self._careful_slice = max(self._careful_slice, self._good_run // 3)
+
+    def _fit_slices(self) -> None:
+        """After a record that failed: slices are to be a third as long as the way from one such record to the next."""
+        self._careful_slice = max(1, (self._careful_slice + self._good_run // 3) // 2)
+        self._good_run = 0
+
     def _read_again(self, piece: Batch, count: int, raw: Batch) -> Batch:
         """Deserialize its first records anew: a try that failed may have changed their keys and values in place."""
+        formats = (("keys", self.definition.key_format), ("values", self.definition.value_format))
+        mutable = [(name, form) for name, form in formats if form.mutable]
+        if not mutable or count <= 0:
+            return piece
         first = bisect_left(raw.offsets, piece.offsets[0])
         columns = {
             name: [*form.read_column(getattr(raw, name)[first : first + count]), *getattr(piece, name)[count:]]
-            for name, form in (("keys", self.definition.key_format), ("values", self.definition.value_format))
-            if form.mutable
+            for name, form in mutable
         }
         return piece.with_columns(**columns)
 
-    async def _try(self, piece: Batch) -> Exception | None:
+    def _try(self, piece: Batch, raw: Batch) -> Exception | None:
         """Apply some records wholly, or leave no trace of them."""
-        if len(piece) == 1 and _overrides(self.definition.processor, "process"):
-            return await self._try_record(piece[0])
         mark = self._out._mark()
         self._memory.begin_undo()
         self._out._begin_batch(piece.offsets)
@@ -531,22 +603,10 @@ class PartitionTask:
             self._live_processor.process_batch(piece, self._memory, self._out)
         except Exception as error:
             return self._undo(mark, error)
+        refusal = self._skip_refused(piece, raw)
+        if refusal is not None:
+            return self._undo(mark, refusal)
         self._memory.end_undo()
-        return None
-
-    async def _try_record(self, record: Record) -> Exception | None:
-        """Apply one record wholly, or leave no trace of it."""
-        state, out = self._memory, self._out
-        mark = out._mark()
-        state.begin_undo()
-        out._begin_record(record.offset)
-        try:
-            result = self._live_processor.process(record, state, out)
-            if result is not None:
-                await result
-        except Exception as error:
-            return self._undo(mark, error)
-        state.end_undo()
         return None
 
     def _undo(self, mark: int, error: Exception) -> Exception:
@@ -603,6 +663,17 @@ class PartitionTask:
         self.skipped += 1
         self.last_offset = offset
         self.position = offset + 1
+
+    def _skip_refused(self, batch: Batch, raw: Batch) -> Exception | None:
+        """Skip the records that `process_batch` refused; where each must be looked at alone, give the first error."""
+        refused = self._out._take_refused()
+        if refused and (self.definition.on_error.on_error == "stop" or self.definition.on_error.retries):
+            return refused[min(refused)]
+        for position, error in sorted(refused.items()):
+            offset = batch.offsets[position]
+            self._refuse(raw, offset, self._record_error(offset, batch.keys[position], error), error)
+        self.applied -= len(refused)
+        return None
 
     def _newest_anchor(self) -> Anchor:
         """That of the last offset; the record, if it is a new one, is in the batch at hand."""

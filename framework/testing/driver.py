@@ -121,7 +121,7 @@ class Driver:
         """Apply a batch, through `process_batch` if `fast` and there is one; where that fails, record by record."""
         error: Exception | None = None
         if fast and _overrides(self.processor, "process_batch"):
-            error = self._try_batch(batch)
+            error = self._try_batch(batch, skip)
             if error is None:
                 return
         failed = len(self._failed)
@@ -130,15 +130,19 @@ class Driver:
         if error and len(self._failed) == failed:
             self.needless.append(error)
 
-    def _try_batch(self, batch: Batch) -> Exception | None:
+    def _try_batch(self, batch: Batch, skip: bool) -> Exception | None:
         mark = self._output._mark()
         self.state.begin_undo()
         self._output._begin_batch(batch.offsets)
         try:
             self.processor.process_batch(batch, self.state, self._output)
+            refused = self._output._take_refused()
+            if refused and not skip:
+                raise refused[min(refused)]
         except Exception as error:
             self._undo(mark)
             return error
+        self._failed.update((batch.offsets[position], error) for position, error in sorted(refused.items()))
         self.state.end_undo()
         return None
 
@@ -159,6 +163,8 @@ class Driver:
         if not _overrides(self.processor, "process"):
             self._output._begin_batch(batch.offsets)
             self.processor.process_batch(batch, self.state, self._output)
+            for error in self._output._take_refused().values():
+                raise error
             return
         self._output._begin_record(batch.offsets[0])
         applied = self.processor.process(batch[0], self.state, self._output)

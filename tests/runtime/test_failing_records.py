@@ -119,7 +119,22 @@ class LateCheck(Both):
             raise ValueError("one of them")
 
 
-PROCESSORS = [OneByOne, OneByOneAsync, AtOnce, Both, LateCheck]
+class Refusing(AtOnce):
+    """Checks each record before it changes anything; what fails all the same, fails."""
+
+    def process_batch(self, batch, state, out):
+        for position, record in enumerate(batch):
+            if ["fail"] in record.value and record.offset % 3:
+                out.refuse(position, ValueError("as told"))
+            else:
+                act(record.value, record.key, state, partial(out.send, "out", position=position))
+
+
+class RefusingBoth(Refusing, Both):
+    """With `process`, too."""
+
+
+PROCESSORS = [OneByOne, OneByOneAsync, AtOnce, Both, LateCheck, Refusing, RefusingBoth]
 
 
 @dataclass
@@ -365,15 +380,18 @@ class FlakyAtOnce(Flaky):
             Flaky.process(self, record, state, out)
 
 
-@pytest.mark.parametrize("processor", [Flaky, FlakyAtOnce])
-async def test_retries_wait_twice_as_long_each_time_and_keep_the_order(processor, caplog):
+@pytest.mark.parametrize(
+    ("processor", "waits"),
+    [(Flaky, [0.5, 1.0, 2.0]), (FlakyAtOnce, [0.5, 1.0])],  # a slice that fails has tried its records, too
+)
+async def test_retries_wait_twice_as_long_each_time_and_keep_the_order(processor, waits, caplog):
     run = Run(processor, ErrorPolicy(retries=4, retry_backoff=0.5))
     values = [b"flaky" if offset in (5, 6) else b"fine" for offset in range(20)]
     with caplog.at_level(logging.WARNING, "framework"):
         await run.apply(make_batch([(b"a", value) for value in values]))
     assert run.task.view() == {"order": [*range(20)]}
     assert run.failed == {}
-    assert run.waits[-3:] == [0.5, 1.0, 2.0]
+    assert run.waits[-len(waits) :] == waits
     assert "plugin on orders-3 offset 6: try 1 failed, the next is in 0.5 s: ConnectionError('not now')" in caplog.text
 
 

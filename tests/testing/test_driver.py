@@ -146,3 +146,23 @@ def test_a_skipped_record_leaves_no_trace(batches: int | None) -> None:
 def test_nothing_makes_nothing() -> None:
     result = run_processor(Add, [])
     assert (result.state, result.outputs, result.failed) == ({}, [], {})
+
+
+class Positive(Processor):
+    api_version = 1
+
+    def process_batch(self, batch: Any, state: Any, out: Any) -> None:
+        for position, (key, value) in enumerate(zip(batch.keys, batch.values, strict=True)):
+            if value <= 0:
+                out.refuse(position, RecordError(f"{value} is not positive"))
+            else:
+                state[key] = state.get(key, 0) + value
+
+
+@pytest.mark.parametrize("batches", [None, 1, 2, 9])
+def test_what_a_batch_refuses_is_left_out_or_raised(batches: int | None) -> None:
+    records = [("a", 1), ("a", -1), ("b", 2), ("b", 0), ("a", 3)]
+    result = run_processor(Positive, records, batches=batches, on_error="skip")
+    assert (result.state, list(result.failed)) == ({"a": 4, "b": 2}, [1, 3])
+    with pytest.raises(RecordError, match="-1 is not positive"):
+        run_processor(Positive, records, batches=batches)

@@ -121,6 +121,9 @@ class ForwardBatch(_Simulated):
     def process_batch(self, batch: Batch, state: _State, out: Output) -> None:
         for position in range(len(batch)):
             record = batch[position]
+            if is_marked(record.value) and not self.options.mended and record.offset % 2:
+                out.refuse(position, RecordError("this record is marked"))
+                continue
             count = state[record.key] = state.get(record.key, 0) + 1
             for index in range(outputs_of(record.value)):
                 out.send(OUTPUT_TOPIC, [record.offset, count, index], key=str(record.key), position=position)

@@ -55,9 +55,13 @@ class SumByKey(Processor):
         state[record.key] = self._add(state.get(record.key, self._zero), number)
 
     def process_batch(self, batch: Batch, state: State[Any, Total], out: Output) -> None:
-        numbers = [self._number(value) for value in batch.values]
         totals: dict[Any, Total] = {}
-        for key, number in zip(batch.keys, numbers, strict=True):
+        for position, (key, value) in enumerate(zip(batch.keys, batch.values, strict=True)):
+            try:
+                number = self._number(value)
+            except RecordError as error:
+                out.refuse(position, error)
+                continue
             total = totals[key] if key in totals else state.get(key, self._zero)
             totals[key] = self._add(total, number)
         state.update(totals)
