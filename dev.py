@@ -17,6 +17,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  # who runs an older one learns it
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import tomllib
@@ -24,9 +25,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 PACKAGES = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
+SPEEDUPS = ROOT / "speedups"
 FLIGHTS = ROOT / "examples" / "data" / "flights-2013-01.csv"
 COUNT_FLIGHTS = ["--plugin", "keycount", "--input", os.path.relpath(FLIGHTS), "--input-key", "dest", "--stop-at-end"]
-CODE = ["framework", "plugins", "tests", "dev.py"]
+CODE = ["framework", "plugins", "speedups", "tests", "dev.py"]
 NO_KAFKA = ["-m", "not kafka and not docker", "--ignore=tests/kafka", "--ignore=tests/faults"]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -112,7 +114,11 @@ def set_up(python: Path, *groups: str, venv: str = ".venv") -> Path:
 
 def install(python: Path, *groups: str) -> None:
     """Install our packages, so that changes to them are seen, and what the dependency groups name."""
-    packages = [argument for path in PACKAGES for argument in ("--editable", str(path))]
+    missing = compiler_missing(python)
+    if missing:
+        say(f"without speedups/, so records are decoded more slowly: {missing}")
+    paths = PACKAGES if missing else [*PACKAGES, SPEEDUPS]
+    packages = [argument for path in paths for argument in ("--editable", str(path))]
     requirements = [line for group in groups for line in PYPROJECT["dependency-groups"][group]]
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     status = subprocess.run([*pip, *packages, *requirements], check=False).returncode
@@ -128,9 +134,25 @@ def create(python: Path, home: Path) -> None:
     subprocess.run([python, "-m", "venv", "--clear", home], check=True)
 
 
+def compiler_missing(python: Path) -> str | None:
+    """Why that interpreter's extensions cannot be compiled on this machine; None if they can."""
+    script = "import sysconfig; print(sysconfig.get_config_var('CC') or 'cc'); print(sysconfig.get_path('include'))"
+    compiler, include = subprocess.check_output([python, "-c", script], text=True).splitlines()
+    command = [*shlex.split(compiler), "-fsyntax-only", "-x", "c", f"-I{include}", "-"]
+    try:
+        result = subprocess.run(command, input="#include <Python.h>", capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return f"there is no C compiler, {command[0]}"
+    if result.returncode != 0:
+        return f"{command[0]} cannot compile for Python: {result.stderr.splitlines()[0]}"
+    return None
+
+
 def fingerprint() -> str:
-    """Changes with any of the pyproject files."""
-    return hashlib.sha256(b"".join((path / "pyproject.toml").read_bytes() for path in PACKAGES)).hexdigest()
+    """Changes with any of the pyproject files, and with what is compiled."""
+    files = [path / "pyproject.toml" for path in [*PACKAGES, SPEEDUPS]]
+    files += sorted(SPEEDUPS.glob("framework_speedups/*.[ch]"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def supported_versions() -> list[str]:

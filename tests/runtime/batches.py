@@ -70,7 +70,9 @@ def default_batch(
 
 def with_crc(batch: bytes | bytearray) -> bytes:
     """The batch with the checksum that its bytes have now."""
-    return bytes(batch[:_CRC]) + calc_crc32c(bytes(batch[_ATTRIBUTES:])).to_bytes(4, "big") + bytes(batch[_ATTRIBUTES:])
+    covered = bytes(batch[_ATTRIBUTES:])
+    crc: int = calc_crc32c(covered)
+    return bytes(batch[:_CRC]) + crc.to_bytes(4, "big") + covered
 
 
 def legacy_batch(base: int, rows: Sequence[Row], magic: int, compression: int) -> bytes:

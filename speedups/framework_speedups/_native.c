@@ -1,0 +1,654 @@
+/* Rows of fetched record batches, of Kafka's message format v2, straight from their bytes.
+ *
+ * `batches` cuts the bytes of a fetch into batches and reads their headers. `Rows` walks over the records of some of them
+ * once, and notes where key, value and headers of each lie: an array, in which no Python object stands for a record.
+ * Columns are made from it when they are asked for. Bytes are trusted in nothing: whatever they say, it is checked
+ * against where they end before it is followed.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+#include <structmember.h>
+
+#include <stdint.h>
+#include <string.h>
+
+#include "_crc32c.h"
+
+/* Where the fields of a batch's header lie. The length counts from behind itself, the checksum from the attributes on. */
+enum {
+    BASE_OFFSET = 0, LENGTH = 8, AFTER_LENGTH = 12, MAGIC = 16, CRC = 17, ATTRIBUTES = 21, LAST_OFFSET_DELTA = 23,
+    FIRST_TIMESTAMP = 27, MAX_TIMESTAMP = 35, PRODUCER_ID = 43, COUNT = 57, HEADER_SIZE = 61
+};
+enum { COMPRESSION_BITS = 0x07, LOG_APPEND_TIME_BIT = 0x08, TRANSACTIONAL_BIT = 0x10, CONTROL_BIT = 0x20 };
+enum { THIS_MAGIC = 2, SMALLEST_RECORD = 7 };
+
+typedef struct {
+    PyTypeObject *batch_type;
+} State;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *data; /* all bytes of the fetch, in which the batch goes from start to end */
+    Py_ssize_t start, end;
+    long long base_offset, next_offset, first_timestamp, max_timestamp, producer_id;
+    uint32_t crc;
+    int32_t count, last_offset_delta;
+    int attributes;
+    char is_transactional, is_control_batch;
+} Batch;
+
+typedef struct {
+    const uint8_t *key, *value, *end; /* the headers go from the end of the value to that of the record */
+    int64_t offset, timestamp;
+    int32_t key_size, value_size; /* -1: null */
+} Record;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *kept_alive;  /* what the records lie in: a list of bytes; of a slice, the rows that it is cut from */
+    Record *owned;         /* to be freed with this object; of a slice, NULL */
+    const Record *records; /* the first */
+    Py_ssize_t length;
+} Rows;
+
+/* Bytes yet to be read. */
+typedef struct {
+    const uint8_t *at, *end;
+} Cursor;
+
+/* ---- Integers */
+
+static uint32_t big_endian_32(const uint8_t *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static uint64_t big_endian_64(const uint8_t *at)
+{
+    return (uint64_t)big_endian_32(at) << 32 | big_endian_32(at + 4);
+}
+
+/* Gives whether there was a whole one. */
+static inline int read_varint(Cursor *cursor, int64_t *value)
+{
+    uint64_t bits = 0;
+    for (int shift = 0; shift < 64 && cursor->at < cursor->end; shift += 7) {
+        uint8_t byte = *cursor->at++;
+        bits |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) {
+            *value = (int64_t)(bits >> 1 ^ (0 - (bits & 1)));
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* ---- Batch: the header of a batch, and where its bytes are */
+
+static void batch_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    Py_DECREF(((Batch *)self)->data);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+/* The bytes from position `from` of the batch on. */
+static PyObject *batch_bytes(const Batch *self, Py_ssize_t from)
+{
+    return PyBytes_FromStringAndSize(PyBytes_AsString(self->data) + self->start + from, self->end - self->start - from);
+}
+
+static PyObject *batch_data(PyObject *self, void *Py_UNUSED(closure))
+{
+    return batch_bytes((Batch *)self, 0);
+}
+
+static PyObject *batch_validate_crc(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    const Batch *batch = (Batch *)self;
+    const uint8_t *covered = (const uint8_t *)PyBytes_AsString(batch->data) + batch->start + ATTRIBUTES;
+    return PyBool_FromLong(crc32c(covered, batch->end - batch->start - ATTRIBUTES) == batch->crc);
+}
+
+static PyMemberDef batch_members[] = {
+    {"base_offset", T_LONGLONG, offsetof(Batch, base_offset), READONLY, NULL},
+    {"next_offset", T_LONGLONG, offsetof(Batch, next_offset), READONLY, NULL},
+    {"producer_id", T_LONGLONG, offsetof(Batch, producer_id), READONLY, NULL},
+    {"is_transactional", T_BOOL, offsetof(Batch, is_transactional), READONLY, NULL},
+    {"is_control_batch", T_BOOL, offsetof(Batch, is_control_batch), READONLY, NULL},
+    {NULL}
+};
+static PyGetSetDef batch_getters[] = {
+    {"data", batch_data, NULL, "A copy of its bytes.", NULL},
+    {NULL}
+};
+static PyMethodDef batch_methods[] = {
+    {"validate_crc", batch_validate_crc, METH_NOARGS, "Whether its bytes are those that were written."},
+    {NULL}
+};
+static PyType_Slot batch_slots[] = {
+    {Py_tp_doc, "The header of a batch, and where its bytes are."},
+    {Py_tp_dealloc, batch_dealloc},
+    {Py_tp_members, batch_members},
+    {Py_tp_getset, batch_getters},
+    {Py_tp_methods, batch_methods},
+    {0, NULL}
+};
+static PyType_Spec batch_spec = {
+    .name = "framework_speedups.Batch",
+    .basicsize = sizeof(Batch),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = batch_slots,
+};
+
+/* The batch from `start` to `end`, at least a whole header. */
+static PyObject *batch_new(PyTypeObject *type, PyObject *data, Py_ssize_t start, Py_ssize_t end)
+{
+    const uint8_t *header = (const uint8_t *)PyBytes_AsString(data) + start;
+    int64_t base_offset = (int64_t)big_endian_64(header + BASE_OFFSET);
+    int32_t last_offset_delta = (int32_t)big_endian_32(header + LAST_OFFSET_DELTA);
+    if (base_offset < 0 || last_offset_delta < 0 || base_offset > INT64_MAX - last_offset_delta - 1)
+        return PyErr_Format(
+            PyExc_ValueError, "a batch has offsets from %lld to that + %d", (long long)base_offset, last_offset_delta);
+    Batch *batch = PyObject_New(Batch, type);
+    if (batch == NULL)
+        return NULL;
+    batch->data = Py_NewRef(data);
+    batch->start = start;
+    batch->end = end;
+    batch->base_offset = base_offset;
+    batch->next_offset = base_offset + last_offset_delta + 1;
+    batch->first_timestamp = (int64_t)big_endian_64(header + FIRST_TIMESTAMP);
+    batch->max_timestamp = (int64_t)big_endian_64(header + MAX_TIMESTAMP);
+    batch->producer_id = (int64_t)big_endian_64(header + PRODUCER_ID);
+    batch->crc = big_endian_32(header + CRC);
+    batch->count = (int32_t)big_endian_32(header + COUNT);
+    batch->last_offset_delta = last_offset_delta;
+    batch->attributes = header[ATTRIBUTES + 1]; /* no bit of the upper byte is used */
+    batch->is_transactional = (batch->attributes & TRANSACTIONAL_BIT) != 0;
+    batch->is_control_batch = (batch->attributes & CONTROL_BIT) != 0;
+    return (PyObject *)batch;
+}
+
+/* Where the batch at `start` ends; `start`, where no whole one of this format begins; -1, where it cannot be right. */
+static Py_ssize_t batch_end(const uint8_t *bytes, Py_ssize_t start, Py_ssize_t size)
+{
+    if (size - start <= MAGIC || bytes[start + MAGIC] != THIS_MAGIC)
+        return start;
+    int32_t length = (int32_t)big_endian_32(bytes + start + LENGTH);
+    if (length < HEADER_SIZE - AFTER_LENGTH) {
+        PyErr_Format(PyExc_ValueError, "a batch says that it has %d bytes, less than its header", length);
+        return -1;
+    }
+    return length > size - start - AFTER_LENGTH ? start : start + AFTER_LENGTH + length;
+}
+
+static PyObject *batches(PyObject *module, PyObject *data)
+{
+    State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data))
+        return PyErr_Format(PyExc_TypeError, "batches are cut from bytes");
+    const uint8_t *bytes = (const uint8_t *)PyBytes_AsString(data);
+    Py_ssize_t start = 0, end, size = PyBytes_Size(data);
+    PyObject *found = PyList_New(0);
+    if (found == NULL)
+        return NULL;
+    while ((end = batch_end(bytes, start, size)) > start) {
+        PyObject *batch = batch_new(state->batch_type, data, start, end);
+        int status = batch == NULL ? -1 : PyList_Append(found, batch);
+        Py_XDECREF(batch);
+        if (status < 0)
+            goto failed;
+        start = end;
+    }
+    if (end >= 0)
+        return found;
+failed:
+    Py_DECREF(found);
+    return NULL;
+}
+
+/* ---- The walk. What is wrong with a record is told in words; NULL: nothing. */
+
+/* A length, and as many bytes; a negative length means null. */
+static inline const char *read_bytes(Cursor *cursor, const uint8_t **at, int32_t *size)
+{
+    int64_t length;
+    if (!read_varint(cursor, &length))
+        return "a length is cut short";
+    *at = cursor->at;
+    if (length < 0) {
+        *size = -1;
+        return NULL;
+    }
+    if (length > cursor->end - cursor->at || length > INT32_MAX)
+        return "a length goes beyond its end";
+    *size = (int32_t)length;
+    cursor->at += length;
+    return NULL;
+}
+
+static const char *check_text(const uint8_t *at, int32_t size)
+{
+    PyObject *text = PyUnicode_DecodeUTF8((const char *)at, size, NULL);
+    if (text == NULL) {
+        PyErr_Clear();
+        return "the name of a header is not UTF-8";
+    }
+    Py_DECREF(text);
+    return NULL;
+}
+
+static const char *skip_headers(Cursor *cursor)
+{
+    int64_t count;
+    const uint8_t *at;
+    int32_t size;
+    const char *wrong;
+    if (!read_varint(cursor, &count) || count < 0)
+        return "its number of headers is none";
+    for (; count > 0; count--) {
+        if ((wrong = read_bytes(cursor, &at, &size)) != NULL)
+            return wrong;
+        if (size < 0)
+            return "a header has no name";
+        if ((wrong = check_text(at, size)) != NULL || (wrong = read_bytes(cursor, &at, &size)) != NULL)
+            return wrong;
+    }
+    return NULL;
+}
+
+/* The record that begins at the cursor. `delta`: of the offset before it; moves on. */
+static const char *read_record(Cursor *cursor, const Batch *batch, int64_t *delta, Record *record)
+{
+    int64_t length, timestamp_delta, offset_delta;
+    const char *wrong;
+    if (!read_varint(cursor, &length) || length < 1 || length > cursor->end - cursor->at)
+        return "its length goes beyond the batch";
+    Cursor inside = {cursor->at + 1, cursor->at + length}; /* one byte of attributes, of which none is used */
+    cursor->at = inside.end;
+    if (!read_varint(&inside, &timestamp_delta) || !read_varint(&inside, &offset_delta))
+        return "its timestamp or offset is cut short";
+    if (offset_delta <= *delta || offset_delta > batch->last_offset_delta)
+        return "its offset is not between those around it";
+    *delta = offset_delta;
+    record->end = inside.end;
+    record->offset = batch->base_offset + offset_delta;
+    record->timestamp = batch->attributes & LOG_APPEND_TIME_BIT
+        ? batch->max_timestamp
+        : (int64_t)((uint64_t)batch->first_timestamp + (uint64_t)timestamp_delta);
+    if ((wrong = read_bytes(&inside, &record->key, &record->key_size)) != NULL
+        || (wrong = read_bytes(&inside, &record->value, &record->value_size)) != NULL
+        || (wrong = skip_headers(&inside)) != NULL)
+        return wrong;
+    return inside.at == inside.end ? NULL : "it has bytes to spare";
+}
+
+/* ---- Rows: made of batches */
+
+static void rows_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyMem_Free(((Rows *)self)->owned);
+    Py_DECREF(((Rows *)self)->kept_alive);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static Rows *rows_alloc(PyTypeObject *type, PyObject *kept_alive, const Record *records, Py_ssize_t length)
+{
+    Rows *rows = PyObject_New(Rows, type);
+    if (rows == NULL)
+        return NULL;
+    rows->kept_alive = Py_NewRef(kept_alive);
+    rows->owned = NULL;
+    rows->records = records;
+    rows->length = length;
+    return rows;
+}
+
+/* Make room for as many records, with reserve where it was too little before; gives whether there is. */
+static int make_room(Rows *rows, Py_ssize_t *room, Py_ssize_t wanted)
+{
+    if (wanted <= *room)
+        return 1;
+    Record *records = NULL;
+    wanted = Py_MAX(wanted, 2 * *room);
+    if (wanted <= PY_SSIZE_T_MAX / (Py_ssize_t)sizeof(Record))
+        records = PyMem_Realloc(rows->owned, wanted * sizeof(Record));
+    if (records == NULL) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    rows->records = rows->owned = records;
+    *room = wanted;
+    return 1;
+}
+
+/* The bytes that hold the batch's records, kept alive by `rows`, and where in them they are. */
+static int find_records(Rows *rows, const Batch *batch, PyObject *decompress, Cursor *cursor)
+{
+    int compression = batch->attributes & COMPRESSION_BITS;
+    PyObject *bytes = compression == 0
+        ? Py_NewRef(batch->data)
+        : PyObject_CallFunction(decompress, "iN", compression, batch_bytes(batch, HEADER_SIZE));
+    if (bytes == NULL)
+        return 0;
+    int found = 0;
+    if (!PyBytes_Check(bytes)) {
+        PyErr_SetString(PyExc_TypeError, "decompressing did not give bytes");
+    } else if (PyList_Append(rows->kept_alive, bytes) == 0) {
+        const uint8_t *first = (const uint8_t *)PyBytes_AsString(bytes);
+        cursor->at = compression == 0 ? first + batch->start + HEADER_SIZE : first;
+        cursor->end = compression == 0 ? first + batch->end : first + PyBytes_Size(bytes);
+        found = 1;
+    }
+    Py_DECREF(bytes);
+    return found;
+}
+
+/* Add the records of a batch from offset `position` on; gives whether they are all right. */
+static int add_batch(Rows *rows, Py_ssize_t *room, const Batch *batch, int64_t position, PyObject *decompress)
+{
+    Cursor cursor;
+    int32_t number = 0;
+    const char *wrong = NULL;
+    if (!find_records(rows, batch, decompress, &cursor))
+        return 0;
+    if (batch->count < 0 || batch->count > (cursor.end - cursor.at) / SMALLEST_RECORD)
+        wrong = "there is no room for so many";
+    else if (!make_room(rows, room, rows->length + batch->count))
+        return 0;
+    for (int64_t delta = -1; wrong == NULL && number < batch->count; number++) {
+        Record *record = &rows->owned[rows->length];
+        if ((wrong = read_record(&cursor, batch, &delta, record)) == NULL)
+            rows->length += record->offset >= position;
+    }
+    if (wrong == NULL && cursor.at != cursor.end)
+        wrong = "more follows after it, the last";
+    if (wrong != NULL)
+        PyErr_Format(
+            PyExc_ValueError, "record %d of %d in the batch at offset %lld: %s",
+            (int)number, (int)batch->count, batch->base_offset, wrong);
+    return wrong == NULL;
+}
+
+/* Gives whether these are batches that follow each other; `most`: as many records as fit into them uncompressed. */
+static int check_batches(PyObject *batches, const State *state, Py_ssize_t *most)
+{
+    long long least = 0;
+    *most = 0;
+    for (Py_ssize_t number = 0; number < PyTuple_Size(batches); number++) {
+        const Batch *batch = (Batch *)PyTuple_GetItem(batches, number);
+        if (!Py_IS_TYPE((PyObject *)batch, state->batch_type)) {
+            PyErr_SetString(PyExc_TypeError, "rows are made of batches");
+            return 0;
+        }
+        if (batch->base_offset < least) {
+            PyErr_Format(PyExc_ValueError, "a batch at offset %lld comes before %lld", batch->base_offset, least);
+            return 0;
+        }
+        least = batch->next_offset;
+        Py_ssize_t fit = (batch->end - batch->start) / SMALLEST_RECORD;
+        *most += batch->count < fit ? Py_MAX(batch->count, 0) : fit;
+    }
+    return 1;
+}
+
+static int add_batches(Rows *rows, PyObject *batches, const State *state, int64_t position, PyObject *decompress)
+{
+    Py_ssize_t room = 0, most;
+    if (!check_batches(batches, state, &most) || !make_room(rows, &room, most))
+        return 0;
+    for (Py_ssize_t number = 0; number < PyTuple_Size(batches); number++)
+        if (!add_batch(rows, &room, (Batch *)PyTuple_GetItem(batches, number), position, decompress))
+            return 0;
+    return 1;
+}
+
+static PyObject *rows_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"batches", "position", "decompress", NULL};
+    PyObject *given, *decompress = Py_None;
+    long long position = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|LO:Rows", names, &given, &position, &decompress))
+        return NULL;
+    PyObject *batches = PySequence_Tuple(given), *kept_alive = PyList_New(0);
+    Rows *rows = batches == NULL || kept_alive == NULL ? NULL : rows_alloc(type, kept_alive, NULL, 0);
+    if (rows != NULL && !add_batches(rows, batches, PyType_GetModuleState(type), position, decompress))
+        Py_CLEAR(rows);
+    Py_XDECREF(kept_alive);
+    Py_XDECREF(batches);
+    return (PyObject *)rows;
+}
+
+/* ---- Rows: sequence and columns */
+
+static Py_ssize_t rows_length(PyObject *self)
+{
+    return ((Rows *)self)->length;
+}
+
+static PyObject *rows_slice(PyObject *self, PyObject *positions)
+{
+    const Rows *rows = (Rows *)self;
+    Py_ssize_t start, stop, step;
+    if (!PySlice_Check(positions))
+        return PyErr_Format(PyExc_TypeError, "rows are cut into slices, not into single ones");
+    if (PySlice_Unpack(positions, &start, &stop, &step) < 0)
+        return NULL;
+    if (step != 1)
+        return PyErr_Format(PyExc_ValueError, "a slice of rows leaves none out: its step is 1, not %zd", step);
+    Py_ssize_t length = PySlice_AdjustIndices(rows->length, &start, &stop, step);
+    PyObject *owner = rows->owned == NULL ? rows->kept_alive : self; /* slices of slices do not make a chain */
+    return (PyObject *)rows_alloc(Py_TYPE(self), owner, length == 0 ? rows->records : rows->records + start, length);
+}
+
+/* A list of what `make` makes of each record. */
+static inline PyObject *column(PyObject *self, PyObject *(*make)(const Record *))
+{
+    const Rows *rows = (Rows *)self;
+    PyObject *list = PyList_New(rows->length);
+    for (Py_ssize_t number = 0; list != NULL && number < rows->length; number++) {
+        PyObject *item = make(&rows->records[number]);
+        if (item == NULL)
+            Py_CLEAR(list);
+        else
+            PyList_SetItem(list, number, item);
+    }
+    return list;
+}
+
+static inline PyObject *bytes_or_none(const uint8_t *at, int32_t size)
+{
+    return size < 0 ? Py_NewRef(Py_None) : PyBytes_FromStringAndSize((const char *)at, size);
+}
+
+static PyObject *make_offset(const Record *record)
+{
+    return PyLong_FromLongLong(record->offset);
+}
+
+static PyObject *make_timestamp(const Record *record)
+{
+    return PyLong_FromLongLong(record->timestamp);
+}
+
+static PyObject *make_key(const Record *record)
+{
+    return bytes_or_none(record->key, record->key_size);
+}
+
+static PyObject *make_key_text(const Record *record)
+{
+    if (record->key_size < 0)
+        return Py_NewRef(Py_None);
+    return PyUnicode_DecodeUTF8((const char *)record->key, record->key_size, NULL);
+}
+
+static PyObject *make_value(const Record *record)
+{
+    return bytes_or_none(record->value, record->value_size);
+}
+
+/* Reads a header; the walk has checked that there is one. */
+static PyObject *make_header(Cursor *cursor)
+{
+    const uint8_t *name = cursor->at, *value = cursor->at;
+    int32_t name_size = 0, value_size = 0;
+    read_bytes(cursor, &name, &name_size);
+    read_bytes(cursor, &value, &value_size);
+    PyObject *text = PyUnicode_DecodeUTF8((const char *)name, name_size, NULL);
+    PyObject *bytes = bytes_or_none(value, value_size);
+    PyObject *header = text == NULL || bytes == NULL ? NULL : PyTuple_Pack(2, text, bytes);
+    Py_XDECREF(text);
+    Py_XDECREF(bytes);
+    return header;
+}
+
+static PyObject *make_headers(const Record *record)
+{
+    const uint8_t *first = record->value + (record->value_size > 0 ? record->value_size : 0);
+    Cursor cursor = {first, record->end};
+    int64_t count = 0;
+    read_varint(&cursor, &count);
+    PyObject *headers = PyTuple_New((Py_ssize_t)count);
+    for (Py_ssize_t number = 0; headers != NULL && number < count; number++) {
+        PyObject *header = make_header(&cursor);
+        if (header == NULL)
+            Py_CLEAR(headers);
+        else
+            PyTuple_SetItem(headers, number, header);
+    }
+    return headers;
+}
+
+static PyObject *rows_offsets(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    const Rows *rows = (Rows *)self;
+    int64_t first = rows->length == 0 ? 0 : rows->records[0].offset;
+    int64_t stop = rows->length == 0 ? 0 : rows->records[rows->length - 1].offset + 1;
+    if (stop - first == rows->length) /* offsets rise, so there are no gaps */
+        return PyObject_CallFunction((PyObject *)&PyRange_Type, "LL", (long long)first, (long long)stop);
+    return column(self, make_offset);
+}
+
+static PyObject *rows_timestamps(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return column(self, make_timestamp);
+}
+
+static PyObject *rows_keys(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return column(self, make_key);
+}
+
+static PyObject *rows_key_texts(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return column(self, make_key_text);
+}
+
+static PyObject *rows_values(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return column(self, make_value);
+}
+
+static PyObject *rows_headers(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return column(self, make_headers);
+}
+
+static PyMethodDef rows_methods[] = {
+    {"offsets", rows_offsets, METH_NOARGS, "A range where there are no gaps."},
+    {"timestamps", rows_timestamps, METH_NOARGS, "In milliseconds since the epoch."},
+    {"keys", rows_keys, METH_NOARGS, "Bytes, or None."},
+    {"values", rows_values, METH_NOARGS, "Bytes, or None."},
+    {"headers", rows_headers, METH_NOARGS, "Tuples of pairs: a text, and bytes or None."},
+    {"key_texts", rows_key_texts, METH_NOARGS, "Keys as text. Raises UnicodeDecodeError where one is not UTF-8."},
+    {NULL}
+};
+static PyType_Slot rows_slots[] = {
+    {Py_tp_doc, "Records of fetched batches, from which columns are made when somebody asks for them."},
+    {Py_tp_new, rows_new},
+    {Py_tp_dealloc, rows_dealloc},
+    {Py_tp_methods, rows_methods},
+    {Py_mp_length, rows_length},
+    {Py_mp_subscript, rows_slice},
+    {0, NULL}
+};
+static PyType_Spec rows_spec = {
+    .name = "framework_speedups.Rows",
+    .basicsize = sizeof(Rows),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = rows_slots,
+};
+
+/* ---- The module */
+
+static PyObject *crc32c_of(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"", "portable", NULL};
+    Py_buffer data;
+    int portable = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y*|$p:crc32c", names, &data, &portable))
+        return NULL;
+    uint32_t crc = (portable ? crc32c_portable : crc32c)(data.buf, data.len);
+    PyBuffer_Release(&data);
+    return PyLong_FromUnsignedLong(crc);
+}
+
+static PyMethodDef module_methods[] = {
+    {"batches", batches, METH_O, "The whole batches of message format v2 with which fetched bytes begin."},
+    {"crc32c", (PyCFunction)(void (*)(void))crc32c_of, METH_VARARGS | METH_KEYWORDS,
+     "The CRC-32C of bytes. portable: without the instructions that this CPU may have for it."},
+    {NULL}
+};
+
+static int module_exec(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    crc32c_choose();
+    state->batch_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &batch_spec, NULL);
+    PyObject *rows_type = PyType_FromModuleAndSpec(module, &rows_spec, NULL);
+    int status = state->batch_type == NULL || rows_type == NULL
+        || PyModule_AddType(module, state->batch_type) < 0
+        || PyModule_AddType(module, (PyTypeObject *)rows_type) < 0;
+    Py_XDECREF(rows_type);
+    return -status;
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    State *state = PyModule_GetState(module);
+    Py_VISIT(state->batch_type);
+    return 0;
+}
+
+static int module_clear(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    Py_CLEAR(state->batch_type);
+    return 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    {0, NULL}
+};
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "framework_speedups._native",
+    .m_size = sizeof(State),
+    .m_methods = module_methods,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+};
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+    return PyModuleDef_Init(&module_def);
+}
