@@ -6,6 +6,7 @@ import decimal
 import uuid
 from collections import Counter
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, ValuesView
+from itertools import dropwhile
 from typing import Any, Final, Generic, TypeVar, overload
 
 __all__ = ["State"]
@@ -144,13 +145,18 @@ class State(MutableMapping[K, V], Generic[K, V]):
         """Add what was tallied to the values."""
         if not self._tallied:
             return
-        data: dict[Any, Any] = self._data
-        sums = {key: data.get(key, 0) + count for key, count in self._tallied.items()}
-        self._tallied = {}  # not before: a value that is no number must not lose what was tallied
+        tallied, data = self._tallied, self._data
         if self._undo is not None:
-            self._remember(*sums)
-        self._changed.update(sums)
-        data.update(sums)
+            self._remember(*tallied)
+        self._changed.update(tallied)
+        get: Any = data.get
+        try:
+            for key, count in tallied.items():
+                data[key] = get(key, 0) + count
+        except TypeError:
+            self._tallied = dict(dropwhile(lambda item: item[0] is not key, tallied.items()))  # the rest is not lost
+            raise
+        self._tallied = {}
 
     def _touch(self, key: K) -> None:
         if self._undo is not None and key not in self._undo:
@@ -178,9 +184,10 @@ class State(MutableMapping[K, V], Generic[K, V]):
         self._changed = set()
         if len(changed) == len(data) and changed == data.keys():
             return dict(data), []
-        present = {key: data[key] for key in changed if key in data}
-        gone = [key for key in changed if key not in data] if len(present) < len(changed) else []
-        return present, gone
+        try:
+            return dict(zip(changed, map(data.__getitem__, changed), strict=True)), []
+        except KeyError:
+            return {key: data[key] for key in changed if key in data}, [key for key in changed if key not in data]
 
     def view(self) -> Mapping[K, V]:
         """The data itself, to read without marking anything as changed."""
