@@ -4,6 +4,7 @@
     python3 dev.py run [ARGUMENTS]   framework run; without arguments: count real flights by destination
     python3 dev.py test [ARGUMENTS]  all tests; arguments go to pytest
     python3 dev.py unit [ARGUMENTS]  the tests that need no Kafka, on each other supported Python on this machine
+    python3 dev.py benchmark [ARGS]  framework and its peers side by side; arguments go to benchmarks: --quick
     python3 dev.py lint              ruff, its formatter, and mypy
 
 Needs Python 3.11 or newer, and nothing else. CONTRIBUTING.md tells more.
@@ -28,7 +29,7 @@ PACKAGES = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject
 SPEEDUPS = ROOT / "speedups"
 FLIGHTS = ROOT / "examples" / "data" / "flights-2013-01.csv"
 COUNT_FLIGHTS = ["--plugin", "keycount", "--input", os.path.relpath(FLIGHTS), "--input-key", "dest", "--stop-at-end"]
-CODE = ["framework", "plugins", "speedups", "tests", "dev.py"]
+CODE = ["framework", "plugins", "speedups", "tests", "benchmarks", "dev.py"]
 NO_KAFKA = ["-m", "not kafka and not docker", "--ignore=tests/kafka", "--ignore=tests/faults"]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     if name in ("-h", "--help"):
         print(__doc__)
         return 0
-    commands = {"run": run, "test": test, "unit": unit, "lint": lint}
+    commands = {"run": run, "test": test, "unit": unit, "benchmark": benchmark, "lint": lint}
     if name not in commands:
         print(__doc__, file=sys.stderr)
         return 2
@@ -76,11 +77,18 @@ def unit(arguments: list[str]) -> int:
     return status
 
 
+def benchmark(arguments: list[str]) -> int:
+    """The benchmarks; see benchmarks/README.md."""
+    bin_directory = set_up(Path(sys.executable), "test", "benchmark")
+    os.chdir(ROOT)
+    return execute(bin_directory / "python", "-m", "benchmarks", *arguments)
+
+
 def lint(arguments: list[str]) -> int:
     """All linters; the first that complains does not keep the others from it."""
     if arguments:
         sys.exit(f"dev.py: lint takes no arguments, but got {' '.join(arguments)}")
-    bin_directory = set_up(Path(sys.executable), "test", "lint")
+    bin_directory = set_up(Path(sys.executable), "test", "benchmark", "lint")
     commands = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy", *CODE])
     statuses = [
         subprocess.run([str(bin_directory / program), *rest], cwd=ROOT, check=False).returncode

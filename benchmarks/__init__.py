@@ -1,0 +1,1 @@
+"""framework and its peers side by side: `python -m benchmarks`."""

@@ -1,0 +1,84 @@
+"""framework and its peers side by side.
+
+python -m benchmarks [SUITE] [--quick] [--records N] [--runs R] [--contestant NAME]... [--list]
+
+See benchmarks/README.md.
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.contestants import CONTESTANTS, chosen
+from benchmarks.environments import CACHE
+from benchmarks.plot import draw
+from benchmarks.report import print_report, save_report
+from benchmarks.session import Session, Settings
+from benchmarks.suites import SUITES, suite
+
+
+def _list(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted:
+        return
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(_table("suite", {name: [suite(name).DESCRIPTION] for name in SUITES}, ["what it measures"]))
+    rows = {one.name: [one.description, one.settings()] for one in CONTESTANTS}
+    console.print(_table("contestant", rows, ["what it is", "settings"]))
+    ctx.exit()
+
+
+def _table(first: str, rows: dict[str, list[str]], columns: list[str]) -> Table:
+    table = Table(first, *columns, box=None)
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    return table
+
+
+def _globs(_: click.Context, __: click.Parameter, patterns: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        chosen(patterns)
+    except KeyError as error:
+        raise click.BadParameter(f"no contestant is called {error}; see --list") from error
+    return patterns
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("name", metavar="[SUITE]", type=click.Choice(list(SUITES)), default="throughput")
+@click.option("--quick", is_flag=True, help="Few contestants and records: the floors in less than two minutes.")
+@click.option("--records", type=click.IntRange(1), help="The usual number; some are measured over fewer, or more.")
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="So many runs of each, in turns.")
+@click.option("--contestant", "contestants", multiple=True, callback=_globs, help="A name or glob; repeatable.")
+@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Show who takes part.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=CACHE / "results",
+    help="Where the figures go as JSON, and the plot as SVG; .cache/benchmarks/results by default.",
+)
+def main(name: str, quick: bool, records: int | None, runs: int, contestants: tuple[str, ...], output: Path) -> None:
+    """Measure framework and its peers side by side; exit status 1 tells that a floor was missed, or somebody failed.
+
+    The suite is throughput by default; --list shows all.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left running
+    chosen_suite = suite(name)
+    usual = records or (chosen_suite.QUICK_RECORDS if quick else chosen_suite.RECORDS)
+    with Session(Settings(quick, usual, runs, contestants)) as session:
+        report = chosen_suite.run(session)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    print_report(report, console)
+    asked = {"quick": quick, "records": usual, "runs": runs, "contestants": contestants}
+    console.print("figures:", str(save_report(report, output, asked)), highlight=False)
+    try:
+        console.print("plot:", str(draw(report, output)), highlight=False)
+    except ImportError:
+        console.print("no plot without matplotlib: install the dependency group benchmark")
+    sys.exit(not report.passes)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks")

@@ -1,0 +1,35 @@
+"""The broker that all contestants read from: one Apache Kafka from its jars, set up for work rather than for tests."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.brokers.jars import KAFKA_VERSION as VERSION
+from tests.brokers.jars import KafkaJars, java_version
+
+__all__ = ["JAVA_OPTIONS", "VERSION", "Broker", "java_version"]
+
+JAVA_OPTIONS: Final = ("-Xms1g", "-Xmx1g", "-XX:+UseG1GC")
+
+_PROPERTIES: Final = {  # Kafka's defaults, where tests hurry
+    "log.initial.task.delay.ms": "30000",
+    "log.retention.check.interval.ms": "300000",
+    "log.segment.delete.delay.ms": "1000",
+    "log.cleaner.backoff.ms": "15000",
+    "log.cleaner.min.cleanable.ratio": "0.5",
+    "log.cleaner.dedupe.buffer.size": "134217728",
+    "group.min.session.timeout.ms": "6000",
+    "broker.heartbeat.interval.ms": "2000",
+    "broker.session.timeout.ms": "9000",
+}
+
+
+class Broker(KafkaJars):
+    """A broker with a real heap and the whole JIT."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, _PROPERTIES)
+
+    def _java(self, *arguments: str) -> list[str]:
+        command: Sequence[str] = super()._java(*arguments)
+        return [command[0], *JAVA_OPTIONS, *command[command.index("-cp") :]]

@@ -1,0 +1,173 @@
+"""Runs contestants, in turns, and takes their figures."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from benchmarks.contestants import Contestant
+from benchmarks.environments import Unavailable
+from benchmarks.processes import run_to_end
+from benchmarks.session import Session
+from benchmarks.topic import Topic
+
+__all__ = ["Entry", "Run", "counterpart", "measure", "ratio"]
+
+_ROOT: Final = Path(__file__).parents[1]
+_SLOWEST: Final = 5_000
+"""Records a second below which a contestant is given up, after some minutes."""
+_MINUTES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run's figures."""
+
+    records: int
+    seconds: float
+    """From the first record to the last."""
+    cpu_seconds: float
+    peak_rss: int
+
+    @property
+    def rate(self) -> float:
+        """Records a second."""
+        return self.records / self.seconds
+
+
+@dataclass(slots=True)
+class Entry:
+    """A contestant over a topic, with its runs so far."""
+
+    contestant: Contestant
+    topic: Topic
+    label: str = ""
+    """What tells it from the others of this contestant."""
+    runs: list[Run] = field(default_factory=list)
+    failure: str | None = None
+    """Why it could not be had, or what went wrong; then it has no further runs."""
+    failed: bool = False
+    """It could be had, and did wrong."""
+
+    @property
+    def name(self) -> str:
+        return self.contestant.name
+
+    @property
+    def records(self) -> int:
+        return self.topic.traffic.records
+
+    @property
+    def rate(self) -> float:
+        """The median; records a second."""
+        return median(run.rate for run in self.runs)
+
+
+class _RunError(Exception):
+    """What went wrong."""
+
+
+def measure(session: Session, entries: Sequence[Entry]) -> None:
+    """Run all of them once, then all of them once more, and so on, so that what disturbs the machine hits all alike."""
+    commands = {id(entry): command for entry in entries if (command := _command(session, entry)) is not None}
+    for number in range(session.settings.runs):
+        for entry in entries:
+            if entry.failure is None:
+                _measure_once(session, entry, commands[id(entry)], f"run {number + 1} of {session.settings.runs}")
+
+
+def ratio(one: Entry, other: Entry) -> float:
+    """How many times as fast `one` is: the median over runs that were made in the same round."""
+    return median(mine.rate / its.rate for mine, its in zip(one.runs, other.runs, strict=False))
+
+
+def counterpart(name: str, other: Entry, entries: Sequence[Entry]) -> Entry | None:
+    """The entry of that name that `other` is compared with: over the same topic, or else its first."""
+    candidates = [entry for entry in entries if entry.name == name and entry.runs]
+    same = [entry for entry in candidates if entry.topic is other.topic]
+    return next(iter(same or candidates), None)
+
+
+def _command(session: Session, entry: Entry) -> Sequence[str] | None:
+    try:
+        return entry.contestant.command()
+    except Unavailable as error:
+        entry.failure = str(error)
+        session.say(f"{entry.name} cannot be had: {error}")
+        return None
+
+
+def _measure_once(session: Session, entry: Entry, command: Sequence[str], which: str) -> None:
+    directory = session.scratch(entry.name)
+    try:
+        run = _run(session, entry, command, directory)
+    except _RunError as error:
+        kept = session.keep(directory, entry.name)
+        entry.failure, entry.failed = f"{error}; see {os.path.relpath(kept)}", True
+        session.say(f"{entry.name} failed: {entry.failure}")
+    else:
+        entry.runs.append(run)
+        shutil.rmtree(directory)
+        session.say(f"{which}: {entry.name}, {run.records:,} records: {run.rate:,.0f} a second")
+
+
+def _run(session: Session, entry: Entry, command: Sequence[str], directory: Path) -> Run:
+    """Raises `_RunError` with the end of what the contestant said."""
+    stdout, stderr, scratch = directory / "stdout", directory / "stderr", directory / "scratch"
+    scratch.mkdir()
+    task = _task(session, entry, scratch)
+    environment = {**os.environ, "BENCHMARK": json.dumps(task), "PYTHONPATH": str(_ROOT)}
+    ended = run_to_end(command, environment, scratch, stdout, stderr, task["seconds"])
+    if not ended.in_time or ended.status:
+        what = f"ended with status {ended.status}" if ended.in_time else f"took more than {task['seconds']:.0f} s"
+        raise _RunError(": ".join([what, *_lines(stderr)[-1:]]))
+    result = _result(stdout)
+    _check(result, entry.topic)
+    return Run(
+        records=result["records"],
+        seconds=result["last"] - result["first"],
+        cpu_seconds=result.get("cpu", ended.cpu_seconds),
+        peak_rss=result.get("rss", ended.peak_rss),
+    )
+
+
+def _task(session: Session, entry: Entry, scratch: Path) -> dict[str, Any]:
+    topic = entry.topic
+    return {
+        **entry.contestant.options,
+        "bootstrap_servers": session.bootstrap_servers,
+        "topic": topic.name,
+        "partitions": topic.traffic.partitions,
+        "records": topic.traffic.records,
+        "keys": topic.keys,
+        "total": topic.total,
+        "group": scratch.parent.name,
+        "directory": str(scratch),
+        "seconds": _MINUTES * 60 + topic.traffic.records / _SLOWEST,
+    }
+
+
+def _result(stdout: Path) -> dict[str, Any]:
+    lines = _lines(stdout)
+    try:
+        result: dict[str, Any] = json.loads(lines[-1])
+    except (IndexError, ValueError) as error:
+        raise _RunError("printed no result") from error
+    return result
+
+
+def _check(result: dict[str, Any], topic: Topic) -> None:
+    counted = result["records"], result["keys"]
+    expected = topic.traffic.records, topic.keys
+    if counted not in (expected, (topic.traffic.records, None)):
+        raise _RunError(
+            f"counted {counted[0]} records of {counted[1]} keys, but there are {expected[0]} of {expected[1]}"
+        )
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(errors="replace").splitlines()

@@ -1,0 +1,66 @@
+"""The contestant `framework run`, as a user would start it; what it stored is read and checked when it has ended."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.processes import Ended, run_to_end
+from benchmarks.protocol import Task, read_task, report
+from framework.checkpoint import fold_rows
+from framework.cli.state import open_store
+from framework.plugins import load
+
+_HERE: Final = Path(__file__).parent
+
+
+def main() -> None:
+    """Run, check and report."""
+    task = read_task()
+    times, printed, said = (task.directory / name for name in ("times.json", "printed", "said"))
+    ended = _run(task, times, printed, said)
+    if ended.status:
+        sys.exit(f"{said.read_text()}framework run ended with exit status {ended.status}")
+    records, keys = _counted(task, printed)
+    report(records, keys, **json.loads(times.read_text()), cpu=ended.cpu_seconds, rss=ended.peak_rss)
+
+
+def _run(task: Task, times: Path, printed: Path, said: Path) -> Ended:
+    settings: Mapping[str, str] = task.options["settings"]
+    command = [sys.executable, "-m", "framework", "run", "--stop-at-end", "--json"]
+    command += [f"--plugin={task.options['plugin']}", f"--plugin={_HERE / 'observer.py'}"]
+    command += [f"--topic={task.topic}", f"--bootstrap-servers={task.bootstrap_servers}", f"--group={task.group}"]
+    command += [f"--state-dir={task.directory / 'state'}", *(f"--{name}={value}" for name, value in settings.items())]
+    environment = {**os.environ, "BENCHMARK_TIMES": str(times)}
+    return run_to_end(command, environment, task.directory, printed, said, task.seconds, nested=True)
+
+
+def _counted(task: Task, printed: Path) -> tuple[int, int]:
+    """How many records were counted, and of how many keys."""
+    states = list(_states(task, printed))
+    total = sum(sum(state.values()) for _, state in states)
+    if task.options.get("sums"):
+        if total != task.total:
+            sys.exit(f"the sums are {total} in all, but should be {task.total}")
+        total = sum(position for position, _ in states)
+    return int(total), sum(len(state) for _, state in states)
+
+
+def _states(task: Task, printed: Path) -> Iterator[tuple[int, dict[Any, Any]]]:
+    """Position and state of each partition; what the memory store had is all printed, without positions."""
+    settings: Mapping[str, str] = task.options["settings"]
+    if settings["store"] == "memory":
+        with printed.open("rb") as lines:
+            yield 0, {entry["key"]: entry["value"] for entry in map(json.loads, lines)}
+        return
+    codec = load([]).codec(settings["codec"])()
+    with closing(open_store(settings["store"], task.directory / "state")) as store:
+        for stored in store.stored(task.group):
+            yield stored.position or 0, fold_rows(codec, store.rows(stored.unit))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import org.apache.flink.api.common.eventtime.WatermarkStrategy;
+import org.apache.flink.api.common.functions.OpenContext;
+import org.apache.flink.api.common.state.CheckpointListener;
+import org.apache.flink.api.common.state.ValueState;
+import org.apache.flink.api.common.state.ValueStateDescriptor;
+import org.apache.flink.api.common.typeinfo.TypeInformation;
+import org.apache.flink.api.common.typeinfo.Types;
+import org.apache.flink.api.java.tuple.Tuple2;
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.connector.kafka.source.KafkaSource;
+import org.apache.flink.connector.kafka.source.enumerator.initializer.OffsetsInitializer;
+import org.apache.flink.connector.kafka.source.reader.deserializer.KafkaRecordDeserializationSchema;
+import org.apache.flink.core.execution.JobClient;
+import org.apache.flink.runtime.state.FunctionInitializationContext;
+import org.apache.flink.runtime.state.FunctionSnapshotContext;
+import org.apache.flink.streaming.api.checkpoint.CheckpointedFunction;
+import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
+import org.apache.flink.streaming.api.functions.KeyedProcessFunction;
+import org.apache.flink.util.Collector;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+
+/**
+ * Counts the records of a topic by key, in a job that ends where the topic ended when it began. It has no consumer
+ * group: its checkpoints hold the offsets, and Flink would but report them to one.
+ *
+ * <p>Arguments are Flink's configuration; the environment's BENCHMARK says what to read. Prints one line of JSON:
+ * "first" is when the first record reached the function that counts, "last" when a checkpoint taken after the last
+ * record was complete, "records" how many the function counted, "keys" how many of them found no state.
+ */
+public final class FlinkCount {
+    private FlinkCount() {}
+
+    public static void main(String[] settings) throws Exception {
+        JsonNode benchmark = new ObjectMapper().readTree(System.getenv("BENCHMARK"));
+        Path directory = Path.of(benchmark.get("directory").asText());
+        Configuration configuration = new Configuration();
+        for (String setting : settings) {
+            String[] pair = setting.split("=", 2);
+            configuration.setString(pair[0], pair[1]);
+        }
+        configuration.setString("execution.checkpointing.dir", directory.resolve("checkpoints").toUri().toString());
+        configuration.setString("io.tmp.dirs", directory.toString());
+
+        KafkaSource<Tuple2<String, byte[]>> source = KafkaSource.<Tuple2<String, byte[]>>builder()
+                .setBootstrapServers(benchmark.get("bootstrap_servers").asText())
+                .setTopics(benchmark.get("topic").asText())
+                .setStartingOffsets(OffsetsInitializer.earliest())
+                .setBounded(OffsetsInitializer.latest())
+                .setDeserializer(new KeyAndValue())
+                .build();
+        StreamExecutionEnvironment environment = StreamExecutionEnvironment.createLocalEnvironment(configuration);
+        environment
+                .fromSource(source, WatermarkStrategy.noWatermarks(), "topic")
+                .keyBy(record -> record.f0, Types.STRING)
+                .process(new Count(benchmark.get("records").asLong()));
+        JobClient job = environment.executeAsync("count");
+        try {
+            long milliseconds = (long) (benchmark.get("seconds").asDouble() * 1e3);
+            job.getJobExecutionResult().get(milliseconds, TimeUnit.MILLISECONDS);
+        } catch (ExecutionException | TimeoutException failure) {
+            failure.printStackTrace();
+            Runtime.getRuntime().halt(1); // whatever the threads of the job do
+        }
+
+        String line = "{\"records\": %d, \"keys\": %d, \"first\": %.6f, \"last\": %.6f}";
+        System.out.println(String.format(Locale.ROOT, line, Count.counted, Count.keys, Count.first, Count.last));
+    }
+
+    private static final class KeyAndValue implements KafkaRecordDeserializationSchema<Tuple2<String, byte[]>> {
+        private static final long serialVersionUID = 1;
+
+        @Override
+        public void deserialize(ConsumerRecord<byte[], byte[]> record, Collector<Tuple2<String, byte[]>> out) {
+            out.collect(Tuple2.of(new String(record.key(), StandardCharsets.UTF_8), record.value()));
+        }
+
+        @Override
+        public TypeInformation<Tuple2<String, byte[]>> getProducedType() {
+            return Types.TUPLE(Types.STRING, Types.PRIMITIVE_ARRAY(Types.BYTE));
+        }
+    }
+
+    private static final class Count extends KeyedProcessFunction<String, Tuple2<String, byte[]>, Void>
+            implements CheckpointedFunction, CheckpointListener {
+        private static final long serialVersionUID = 1;
+
+        // Of the only instance that runs, for main to read once the job has ended.
+        static long counted;
+        static long keys;
+        static double first;
+        static double last;
+
+        private final long records;
+        private long covering = Long.MAX_VALUE; // the first checkpoint after the last record
+        private transient ValueState<Long> count;
+
+        Count(long records) {
+            this.records = records;
+        }
+
+        @Override
+        public void open(OpenContext context) {
+            count = getRuntimeContext().getState(new ValueStateDescriptor<>("count", Types.LONG));
+        }
+
+        @Override
+        public void processElement(Tuple2<String, byte[]> record, Context context, Collector<Void> out)
+                throws Exception {
+            if (counted++ == 0) {
+                first = now();
+            }
+            Long before = count.value();
+            if (before == null) {
+                keys++;
+                count.update(1L);
+            } else {
+                count.update(before + 1);
+            }
+        }
+
+        @Override
+        public void initializeState(FunctionInitializationContext context) {}
+
+        @Override
+        public void snapshotState(FunctionSnapshotContext context) {
+            if (counted == records) {
+                covering = Math.min(covering, context.getCheckpointId());
+            }
+        }
+
+        @Override
+        public void notifyCheckpointComplete(long checkpoint) {
+            if (checkpoint >= covering && last == 0) {
+                last = now();
+            }
+        }
+
+        private static double now() {
+            return System.currentTimeMillis() / 1e3;
+        }
+    }
+}

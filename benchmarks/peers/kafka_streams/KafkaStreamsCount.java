@@ -1,0 +1,131 @@
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.StringReader;
+import java.time.Duration;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Properties;
+import java.util.UUID;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.common.serialization.Serdes;
+import org.apache.kafka.streams.KafkaStreams;
+import org.apache.kafka.streams.KeyValue;
+import org.apache.kafka.streams.StoreQueryParameters;
+import org.apache.kafka.streams.StreamsBuilder;
+import org.apache.kafka.streams.StreamsConfig;
+import org.apache.kafka.streams.TopologyConfig;
+import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse;
+import org.apache.kafka.streams.kstream.Consumed;
+import org.apache.kafka.streams.kstream.Grouped;
+import org.apache.kafka.streams.kstream.Materialized;
+import org.apache.kafka.streams.processor.api.ContextualFixedKeyProcessor;
+import org.apache.kafka.streams.processor.api.FixedKeyRecord;
+import org.apache.kafka.streams.state.KeyValueIterator;
+import org.apache.kafka.streams.state.QueryableStoreTypes;
+
+/**
+ * Counts the records of a topic by key until it has counted, and committed, as many as the topic has.
+ *
+ * <p>Arguments are properties of Kafka Streams; the environment's BENCHMARK says what to read. Prints one line of JSON:
+ * "first" is when the first record reached the topology, "last" when the group's offsets covered every record, which
+ * Kafka Streams commits after the counts and their changelog. "records" is the sum of the counts in the store.
+ */
+public final class KafkaStreamsCount {
+    private static final String STORE = "counts";
+
+    private final long records;
+    private final CountDownLatch reached = new CountDownLatch(1);
+    private long seen; // by the only stream thread
+    private double first;
+
+    private KafkaStreamsCount(long records) {
+        this.records = records;
+    }
+
+    public static void main(String[] settings) throws Exception {
+        JsonNode benchmark = new ObjectMapper().readTree(System.getenv("BENCHMARK"));
+        String application = "kafka-streams-" + UUID.randomUUID();
+        Properties properties = new Properties();
+        properties.load(new StringReader(String.join("\n", settings)));
+        properties.setProperty(StreamsConfig.APPLICATION_ID_CONFIG, application);
+        properties.setProperty(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, benchmark.get("bootstrap_servers").asText());
+        properties.setProperty(StreamsConfig.STATE_DIR_CONFIG, benchmark.get("directory").asText());
+        new KafkaStreamsCount(benchmark.get("records").asLong())
+                .run(properties, application, benchmark.get("topic").asText(), benchmark.get("seconds").asDouble());
+    }
+
+    private void run(Properties properties, String application, String topic, double seconds) throws Exception {
+        long deadline = System.nanoTime() + (long) (seconds * 1e9);
+        StreamsBuilder builder = new StreamsBuilder(new TopologyConfig(new StreamsConfig(properties)));
+        builder.stream(topic, Consumed.with(Serdes.String(), Serdes.ByteArray()))
+                .processValues(Watch::new)
+                .groupByKey(Grouped.with(Serdes.String(), Serdes.ByteArray()))
+                .count(Materialized.as(STORE));
+        String servers = properties.getProperty(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG);
+        try (KafkaStreams streams = new KafkaStreams(builder.build(), properties);
+                Admin admin = Admin.create(Map.of("bootstrap.servers", servers))) {
+            streams.setUncaughtExceptionHandler(KafkaStreamsCount::fail);
+            streams.start();
+            if (!reached.await(deadline - System.nanoTime(), TimeUnit.NANOSECONDS)) {
+                fail(new IllegalStateException("saw " + seen + " of " + records + " records in time"));
+            }
+            while (committed(admin, application) < records) {
+                if (System.nanoTime() > deadline) {
+                    fail(new IllegalStateException("did not commit all records in time"));
+                }
+                Thread.sleep(10);
+            }
+            double last = now();
+            long keys = 0;
+            long counted = 0;
+            var store = StoreQueryParameters.fromNameAndType(STORE, QueryableStoreTypes.<String, Long>keyValueStore());
+            try (KeyValueIterator<String, Long> counts = streams.store(store).all()) {
+                while (counts.hasNext()) {
+                    KeyValue<String, Long> count = counts.next();
+                    keys++;
+                    counted += count.value;
+                }
+            }
+            String line = "{\"records\": %d, \"keys\": %d, \"first\": %.6f, \"last\": %.6f}";
+            System.out.println(String.format(Locale.ROOT, line, counted, keys, first, last));
+            streams.close(Duration.ofSeconds(30));
+            admin.deleteTopics(List.of(application + "-" + STORE + "-changelog")).all().get();
+        }
+    }
+
+    /** The records that the group's offsets cover, in a topic that begins at offset 0 and has one record an offset. */
+    private static long committed(Admin admin, String group) throws Exception {
+        return admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get().values().stream()
+                .mapToLong(offset -> offset == null ? 0 : offset.offset())
+                .sum();
+    }
+
+    private static double now() {
+        return System.currentTimeMillis() / 1e3;
+    }
+
+    /** Ends the process, whatever its threads do; the type is that of a handler of Kafka Streams. */
+    private static StreamThreadExceptionResponse fail(Throwable cause) {
+        cause.printStackTrace();
+        Runtime.getRuntime().halt(1);
+        return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
+    }
+
+    /** Passes records on, takes the time of the first, and asks for a commit at the last. */
+    private final class Watch extends ContextualFixedKeyProcessor<String, byte[], byte[]> {
+        @Override
+        public void process(FixedKeyRecord<String, byte[]> record) {
+            if (seen == 0) {
+                first = now();
+            }
+            context().forward(record);
+            if (++seen == records) {
+                context().commit();
+                reached.countDown();
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+"""Quix Streams: a count for each key in RocksDB, with or without changelog topics."""

@@ -1,0 +1,154 @@
+"""Checkpoints of a state of many keys, one after the other, as the worker stores them."""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.probes.protocol import read_task, report
+from benchmarks.probes.stalls import StallProbe
+from benchmarks.probes.states import numbered_keys
+from benchmarks.probes.tasks import PARTITIONS, keycount_tasks
+from framework.records import Batch, TopicPartition
+from framework.runtime.collector import quiet_collector
+from framework.runtime.io import IOThread
+from framework.runtime.task import TaskStatus
+from framework.stores import Checkpoint, Claim, StoredUnit
+from framework.stores.sqlite import SqliteStore
+
+_WARM_UP: Final = 3
+_IDLE: Final = 1.0
+"""Seconds in which nothing happens, to see what the machine does to a loop."""
+_PAUSE: Final = 0.01
+"""Seconds between two checkpoints."""
+_MANY_BYTES: Final = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A checkpoint of all partitions."""
+
+    capture: float
+    save: float
+    cpu: float
+    """Seconds that all threads of the process computed during both."""
+    bytes: int
+    stall: float
+    stall_cpu: float
+    folds: bool
+    """Whether it carried some of a new base."""
+
+
+class _Bench:
+    """Tasks over all partitions, and a store."""
+
+    def __init__(self, directory: Path, codec: str, keys: int, run_io: IOThread, probe: StallProbe) -> None:
+        self._keys = keys
+        self._chance = random.Random(1)  # noqa: S311 - the same again from its seed
+        self._run_io = run_io
+        self._probe = probe
+        self._store = SqliteStore(directory)
+        self._tasks = keycount_tasks(codec)
+
+    async def start(self) -> None:
+        """Fill the memory of all tasks, and have them run."""
+        for task in self._tasks:
+            claim = await self._run_io(self._store.claim, task.unit, task.accept)
+            task.move(TaskStatus.LOADING)
+            task.loaded(claim, dict(numbered_keys(self._keys, task.unit.partition, PARTITIONS)))
+            task.start_at(0)
+            task.move(TaskStatus.SEEKING)
+            task.move(TaskStatus.RUNNING)
+
+    async def fold(self, changes: int) -> list[_Measured]:
+        """Checkpoints until each task has a new base, which begins with the first of them that finds changes there."""
+        for stored in self._store.stored():
+            task = self._tasks[stored.unit.partition]
+            task.loaded(Claim(task.epoch, _as_if_of_rows(stored)), None)
+        measured = [await self.checkpoint(changes)]
+        while measured[-1].folds:
+            measured.append(await self.checkpoint(changes))
+        return measured[:-1]
+
+    async def checkpoint(self, changes: int) -> _Measured:
+        """Apply records of so many keys, and store what they changed."""
+        await self._apply(changes)
+        await asyncio.sleep(_PAUSE)
+        self._probe.take()
+        began, computed = time.perf_counter(), time.process_time()
+        captured = [found for task in self._tasks if (found := await task.capture()) is not None]
+        between = time.perf_counter()
+        outcomes = await self._run_io(self._store.save, captured)
+        ended, computed = time.perf_counter(), time.process_time() - computed
+        for checkpoint, outcome in zip(captured, outcomes, strict=True):
+            if outcome is not None:
+                raise outcome
+            self._tasks[checkpoint.unit.partition].saved(checkpoint)
+        stall = self._probe.take()
+        folds = any(checkpoint.base for checkpoint in captured)
+        return _Measured(between - began, ended - between, computed, _size(captured), *stall, folds)
+
+    async def _apply(self, changes: int) -> None:
+        changed: list[list[bytes]] = [[] for _ in self._tasks]
+        for number in self._chance.sample(range(self._keys), min(changes, self._keys)):
+            changed[number % PARTITIONS].append(b"key-%06d" % number)
+        for task, keys in zip(self._tasks, changed, strict=True):
+            if keys:
+                await task.apply(_batch(task.source, task.position or 0, keys), _breathe)
+
+
+def _as_if_of_rows(stored: StoredUnit) -> StoredUnit:
+    """What makes a task begin a new base."""
+    return replace(stored, base_bytes=0, bytes=_MANY_BYTES)
+
+
+def _batch(source: TopicPartition, start: int, keys: Sequence[bytes]) -> Batch:
+    count = len(keys)
+    offsets = range(start, start + count)
+    return Batch(source, start, start + count, offsets, [0] * count, keys, [b""] * count, [()] * count)
+
+
+async def _breathe() -> None:
+    await asyncio.sleep(0)
+
+
+def _size(captured: Sequence[Checkpoint]) -> int:
+    return sum(len(row) for checkpoint in captured for row in (*checkpoint.rows, *checkpoint.base))
+
+
+async def _measure(task: dict[str, Any]) -> dict[str, Any]:
+    with IOThread() as run_io, quiet_collector():
+        async with StallProbe() as probe:
+            await asyncio.sleep(_IDLE)
+            idle = probe.take()
+            bench = _Bench(Path("state"), task["codec"], task["keys"], run_io, probe)
+            await bench.start()
+            phases = [await _phase(bench, task, name, changes) for name, changes in _plan(task)]
+            return {"idle": idle, "phases": phases}
+
+
+def _plan(task: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """Name and changes of each phase. The first base is the state's; the second leaves the first to be swept."""
+    yield "new base", task["usual_changes"]
+    for changes in task["changes"]:
+        yield "changes", changes
+    yield "new base", task["usual_changes"]
+    yield "sweep", task["usual_changes"]
+
+
+async def _phase(bench: _Bench, task: dict[str, Any], name: str, changes: int) -> dict[str, Any]:
+    if name == "new base":
+        measured = await bench.fold(changes)
+    else:
+        if name == "changes":
+            for _ in range(_WARM_UP):
+                await bench.checkpoint(changes)
+        measured = [await bench.checkpoint(changes) for _ in range(task["checkpoints"])]
+    return {"phase": name, "changes": changes, "checkpoints": [asdict(one) for one in measured]}
+
+
+if __name__ == "__main__":
+    report(asyncio.run(_measure(read_task())))

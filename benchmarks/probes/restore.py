@@ -1,0 +1,73 @@
+"""Restores the states that a directory holds, as the runtime does after a start."""
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+from benchmarks.probes.protocol import read_task, report
+from benchmarks.probes.stalls import StallProbe
+from benchmarks.probes.tasks import GROUP, keycount_tasks
+from framework.plugins import load
+from framework.records import TopicPartition
+from framework.runtime.collector import quiet_collector
+from framework.runtime.io import IOThread
+from framework.runtime.loader import Loader
+from framework.runtime.source import Source
+from framework.runtime.task import LogRange
+from framework.stores.sqlite import SqliteStore
+
+_IDLE: Final = 1.0
+"""Seconds in which nothing happens, to see what the machine does to a loop."""
+
+
+class _Log:
+    """As much of a source as a loader asks of one: logs without records."""
+
+    async def log_ranges(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, LogRange]:
+        return dict.fromkeys(partitions, LogRange(0, 0))
+
+
+async def _restore(task: dict[str, Any]) -> dict[str, Any]:
+    store = SqliteStore(Path(task["directory"]))
+    stored = store.stored(GROUP)
+    tasks = keycount_tasks(task["codec"])
+    with IOThread() as run_io, quiet_collector():
+        loader = Loader(cast(Source, _Log()), store, run_io, "earliest", "stop", embedded=False, hook=load([]).hook)
+        async with StallProbe() as probe:
+            await asyncio.sleep(_IDLE)
+            idle, memory = probe.take(), _memory()
+            began, computed = time.perf_counter(), time.process_time()
+            await loader.load({each.source: [each] for each in tasks}, lambda partition: None)
+            seconds, cpu = time.perf_counter() - began, time.process_time() - computed
+            stall, memory = probe.take(), _memory() - memory
+            for each in tasks:  # what a rebalance does with partitions that went elsewhere
+                each.void()
+                await asyncio.sleep(0)
+            drop = probe.take()
+    return {
+        "keys": sum(unit.keys for unit in stored),
+        "bytes": sum(unit.bytes for unit in stored),
+        "seconds": seconds,
+        "cpu": cpu,
+        "memory": memory,
+        "stall": stall.seconds,
+        "stall_cpu": stall.cpu_seconds,
+        "drop": drop.seconds,
+        "idle_stall": idle.seconds,
+    }
+
+
+def _memory() -> int:
+    """Of this process, in bytes, as Linux tells it; 0 elsewhere."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    report(asyncio.run(_restore(read_task())))

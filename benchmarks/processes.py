@@ -1,0 +1,84 @@
+"""Processes that are measured."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+__all__ = ["Ended", "run_to_end"]
+
+_LOOK_EVERY: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A process that has ended."""
+
+    status: int
+    """Its exit status; negative, the number of the signal that ended it."""
+    in_time: bool
+    cpu_seconds: float
+    """In user and system mode, of the process and those of its children that it waited for."""
+    peak_rss: int
+    """Bytes."""
+
+
+def run_to_end(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    directory: Path,
+    stdout: Path,
+    stderr: Path,
+    seconds: float,
+    *,
+    nested: bool = False,
+) -> Ended:
+    """Run a command, which is killed when the time is over: with all that it started, unless `nested` in another."""
+    deadline = time.monotonic() + seconds
+    with stdout.open("wb") as out, stderr.open("ab") as err:
+        process = subprocess.Popen(
+            command,
+            env=dict(environment),
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            process_group=None if nested else 0,
+        )
+    kill = process.kill if nested else partial(os.killpg, process.pid, signal.SIGKILL)
+    try:
+        return _wait(process, deadline, kill)
+    finally:
+        if process.returncode is None:
+            kill()
+            process.wait()
+
+
+def _wait(process: "subprocess.Popen[bytes]", deadline: float, kill: Callable[[], None]) -> Ended:
+    in_time, peak = True, 0
+    while True:
+        peak = max(peak, _peak_rss(process.pid))
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            break
+        if in_time and time.monotonic() > deadline:
+            in_time = False
+            kill()
+        time.sleep(_LOOK_EVERY)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return Ended(process.returncode, in_time, usage.ru_utime + usage.ru_stime, peak or usage.ru_maxrss * 1024)
+
+
+def _peak_rss(pid: int) -> int:
+    """So far, as Linux tells it; 0 elsewhere. What wait4 tells is at least what the parent had when it started it."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0

@@ -1,0 +1,51 @@
+"""What a contestant is told, and tells. It runs in every contestant's own environment, so it imports nothing else.
+
+A contestant is a command. The variable BENCHMARK holds its task, a JSON object: `bootstrap_servers`, `topic`,
+`partitions`, `records`, `keys` (how many different ones there are), `total` (the sum of the field n of all values),
+`group` (a name that no other run has), `directory` (empty, for this run alone), `seconds` (after which it is killed)
+and its own options. It reads the topic from the beginning, counts records by key, ends by itself when it has counted
+all, and then prints one line of JSON, the last one on its standard output:
+
+`records` and `keys` that it counted (keys may be null where it looks at none); `first`, the time at which it was ready
+for its first fetch or, if it cannot tell, at which the first record reached its code; `last`, at which the last one was
+counted and, where its state is durable, stored. Times are seconds since the epoch. If it measures a process of its own,
+it adds that one's `cpu` (seconds) and `rss` (bytes).
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Task", "read_task", "report"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the variable BENCHMARK says."""
+
+    bootstrap_servers: str
+    topic: str
+    partitions: int
+    records: int
+    keys: int
+    total: int
+    group: str
+    directory: Path
+    seconds: float
+    options: dict[str, Any]
+
+
+def read_task() -> Task:
+    """The task of this process."""
+    given = json.loads(os.environ["BENCHMARK"])
+    names = [name for name in Task.__dataclass_fields__ if name not in ("directory", "options")]
+    known = {name: given.pop(name) for name in names}
+    return Task(**known, directory=Path(given.pop("directory")), options=given)
+
+
+def report(records: int, keys: "int | None", first: float, last: float, **measured: float) -> None:
+    """Print the result."""
+    result = {"records": records, "keys": keys, "first": first, "last": last, **measured}
+    print(json.dumps(result), flush=True)  # noqa: T201 - it is what the harness reads

@@ -1,0 +1,32 @@
+"""The suites: a module for each, with `DESCRIPTION`, the usual numbers of records, and `run`."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Final, Protocol, cast
+
+from benchmarks.report import Report
+from benchmarks.session import Session
+
+__all__ = ["SUITES", "Suite", "suite"]
+
+
+class Suite(Protocol):
+    """What a module of this package has."""
+
+    DESCRIPTION: str
+    RECORDS: int
+    """The usual number of records; `--records` overrides it."""
+    QUICK_RECORDS: int
+    """The same for `--quick`."""
+
+    def run(self, session: Session) -> Report:
+        """Measure."""
+
+
+_NAMES: Final = ("throughput", "sizes", "checkpoint", "restore", "rebalance", "latency", "growth", "failing")
+SUITES: Final[Mapping[str, str]] = {name: f"{__name__}.{name}" for name in _NAMES}
+
+
+def suite(name: str) -> Suite:
+    """The suite of that name."""
+    return cast(Suite, importlib.import_module(SUITES[name]))

@@ -1,0 +1,84 @@
+"""The floors: how many times as fast framework must be, in one run of the benchmarks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.measure import Entry, counterpart, ratio
+
+__all__ = ["FLOORS", "Floor", "Measured", "Target", "Verdict", "judge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """One of ours must be at least so many times as fast as another contestant."""
+
+    ours: str
+    other: str
+    at_least: float
+
+    def __str__(self) -> str:
+        return f"{self.ours} / {self.other}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A floor that was measured."""
+
+    floor: Floor
+    ratio: float
+    records: int
+    """Over how many records the other one was measured."""
+
+    @property
+    def is_kept(self) -> bool:
+        return self.ratio >= self.floor.at_least
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a figure of framework itself must be."""
+
+    what: str
+    limit: float
+    unit: str = ""
+    is_least: bool = False
+    """Whether the figure must be so much at least, rather than at the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A target that was measured."""
+
+    target: Target
+    value: float
+
+    @property
+    def is_kept(self) -> bool:
+        return self.value >= self.target.limit if self.target.is_least else self.value <= self.target.limit
+
+
+FLOORS: Final = (
+    Floor("ours", "fetch-only", 0.4),
+    Floor("ours", "seed", 3.5),
+    Floor("ours-per-record", "seed", 1.5),
+    Floor("ours", "ours-no-checkpoints", 0.9),
+    Floor("ours", "flink-heap", 1.2),
+    Floor("ours", "flink-rocksdb", 7),
+    Floor("ours", "streams-eos-rocksdb", 15),
+    Floor("ours", "bytewax-recovery", 12),
+    Floor("ours", "quix-changelog", 40),
+    Floor("ours", "flechtwerk", 25),
+)
+
+
+def judge(entries: Sequence[Entry]) -> list[Verdict]:
+    """The floors that these entries measure."""
+    return list(_judge([entry for entry in entries if entry.runs]))
+
+
+def _judge(entries: Sequence[Entry]) -> Iterator[Verdict]:
+    for floor in FLOORS:
+        for other in entries:
+            if other.name == floor.other and (ours := counterpart(floor.ours, other, entries)) is not None:
+                yield Verdict(floor, ratio(ours, other), other.records)
