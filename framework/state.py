@@ -6,7 +6,6 @@ import decimal
 import uuid
 from collections import Counter
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, ValuesView
-from itertools import dropwhile
 from typing import Any, Final, Generic, TypeVar, overload
 
 __all__ = ["State"]
@@ -142,21 +141,8 @@ class State(MutableMapping[K, V], Generic[K, V]):
             self._settle()
 
     def _settle(self) -> None:
-        """Add what was tallied to the values."""
-        if not self._tallied:
-            return
-        tallied, data = self._tallied, self._data
-        if self._undo is not None:
-            self._remember(*tallied)
-        self._changed.update(tallied)
-        get: Any = data.get
-        try:
-            for key, count in tallied.items():
-                data[key] = get(key, 0) + count
-        except TypeError:
-            self._tallied = dict(dropwhile(lambda item: item[0] is not key, tallied.items()))  # the rest is not lost
-            raise
-        self._tallied = {}
+        while self._tallied:
+            self.settle(len(self._tallied))
 
     def _touch(self, key: K) -> None:
         if self._undo is not None and key not in self._undo:
@@ -172,22 +158,41 @@ class State(MutableMapping[K, V], Generic[K, V]):
     # What follows is the runtime's side.
 
     @property
-    def changed(self) -> int:
-        """How many keys changed since `take_changes`."""
+    def is_changed(self) -> bool:
+        """Whether any key changed since `take_changes`."""
+        return bool(self._changed or self._tallied)
+
+    def settle(self, most: int) -> int:
+        """Add what was tallied to the values of that many keys at the most; gives how many keys are left.
+
+        Raises `TypeError` for a value that is no number; nothing that was tallied is lost by it.
+        """
+        tallied, undo = self._tallied, self._undo
+        data: dict[Any, Any] = self._data
+        changed, get = self._changed, data.get
+        for _ in range(min(most, len(tallied))):
+            key, count = tallied.popitem()
+            if undo is not None and key not in undo:
+                self._remember(key)
+            try:
+                data[key] = get(key, 0) + count
+            except TypeError:
+                tallied[key] = count
+                raise
+            changed.add(key)
+        return len(tallied)
+
+    def take_changed(self) -> set[K]:
+        """The keys changed since the last call, gone or not."""
         self._settle()
-        return len(self._changed)
+        changed, self._changed = self._changed, set()
+        return changed
 
     def take_changes(self) -> tuple[dict[K, V], list[K]]:
         """The keys changed since the last call: their values, and the keys that are gone."""
-        self._settle()
-        data, changed = self._data, self._changed
-        self._changed = set()
-        if len(changed) == len(data) and changed == data.keys():
-            return dict(data), []
-        try:
-            return dict(zip(changed, map(data.__getitem__, changed), strict=True)), []
-        except KeyError:
-            return {key: data[key] for key in changed if key in data}, [key for key in changed if key not in data]
+        changed, data = self.take_changed(), self._data
+        present = {key: data[key] for key in changed if key in data}
+        return present, [key for key in changed if key not in data] if len(present) < len(changed) else []
 
     def view(self) -> Mapping[K, V]:
         """The data itself, to read without marking anything as changed."""

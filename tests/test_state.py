@@ -122,7 +122,7 @@ class StateMachine(RuleBasedStateMachine):
         for key in gone:
             self.saved.pop(key, None)
         assert self.saved == self.model
-        assert self.state.changed == 0
+        assert not self.state.is_changed
         assert self.state.take_changes() == ({}, [])
 
     @rule()
@@ -179,7 +179,7 @@ def test_reading_what_can_change_marks_it(read: str, value: Any) -> None:
 def test_reading_what_cannot_change_marks_nothing(read: str, value: Any) -> None:
     state: State[str, Any] = State({"k": value})
     READS[read](state, "k")
-    assert state.changed == 0
+    assert not state.is_changed
 
 
 def test_looking_without_values_marks_nothing() -> None:
@@ -192,7 +192,7 @@ def test_looking_without_values_marks_nothing() -> None:
         [1],
     )
     assert repr(state) == "State({'k': [1]})"
-    assert state.changed == 0
+    assert not state.is_changed
 
 
 def test_a_key_that_came_and_went_is_gone() -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from benchmarks.probes.protocol import read_task, report
 from framework.plugins import load
-from framework.runtime.capture import Capture
+from framework.runtime.capture import BaseBudget, Capture
 from framework.state import State
 from framework.stores import Checkpoint, Description, Unit
 from framework.stores.sqlite import SqliteStore
@@ -58,7 +58,7 @@ class _Writer:
         checkpoint = Checkpoint(
             self.unit, self.epoch, -1, -1, position=0, keys=len(self.state), description=self.description
         )
-        filled = await self.capture.fill(checkpoint, self.state)
+        filled = await self.capture.fill(checkpoint, self.state, BaseBudget())
         (outcome,) = self.store.save([filled])
         if outcome is not None:
             raise outcome

@@ -20,7 +20,7 @@ _PARTITIONS: Final = 16
 _RATE: Final = 5_000
 _SETTLING: Final = 2.0
 """Seconds of steady work before each event."""
-_WATCHED: Final = {"joins": 8.0, "leaves": 5.0, "is killed": 18.0}
+_WATCHED: Final = {"joins": 6.0, "leaves": 5.0, "is killed": 16.0}
 """What the second worker does, and for how many seconds partitions are watched from then on."""
 _CYCLE: Final = ("joins", "leaves", "joins", "is killed")
 _QUICK_CYCLE: Final = ("joins", "leaves")

@@ -4,6 +4,7 @@ What msgpack lacks is an extension type, numbered as in `TAGS`, whose data is th
 is not Unicode keeps its lone surrogates as bytes that only a lenient reader takes.
 """
 
+from itertools import islice
 from typing import Any, Final
 
 import msgpack
@@ -15,6 +16,15 @@ __all__ = ["MsgpackCodec"]
 _TAG_CODED: Final = {tag.code: tag for tag in TAGS if tag.code is not None}
 _TAG_OF: Final = {tag.kind: tag for tag in _TAG_CODED.values()}
 
+_READING: Final[dict[str, Any]] = {
+    "ext_hook": lambda code, data: _restore(code, data),
+    "strict_map_key": False,
+    "unicode_errors": "surrogatepass",
+    "timestamp": 1,  # never written, and never given to the hook: of the four, a float is a supported type
+}
+_MAPS: Final = frozenset(bytes([byte]) for byte in (*range(0x80, 0x90), 0xDE, 0xDF))
+_PAIR: Final = b"\x92"
+
 
 class MsgpackCodec(TaggedCodec):
     """MessagePack that comes back as the same Python values."""
@@ -25,6 +35,16 @@ class MsgpackCodec(TaggedCodec):
         return _pack(value)
 
     def _read(self, data: bytes) -> Any:
+        try:
+            return self._read_whole(data)
+        except msgpack.OutOfData:
+            raise ValueError("they are cut short") from None
+
+    def _read_whole(self, data: bytes) -> Any:
+        if data[:1] in _MAPS:
+            return _unpack_map(_unpacker(data), len(data))
+        if data[:1] == _PAIR and data[1:2] in _MAPS:
+            return _unpack_pair(data)
         return _unpack(data)
 
 
@@ -40,13 +60,36 @@ def _extend(value: Any) -> msgpack.ExtType:
 
 
 def _unpack(data: bytes) -> Any:
-    return msgpack.unpackb(
-        data,
-        ext_hook=_restore,
-        strict_map_key=False,
-        unicode_errors="surrogatepass",
-        timestamp=1,  # never written, and never given to the hook: of the four, a float is a supported type
-    )
+    return msgpack.unpackb(data, **_READING)
+
+
+def _unpacker(data: bytes) -> msgpack.Unpacker:
+    unpacker = msgpack.Unpacker(max_buffer_size=0, **_READING)
+    unpacker.feed(data)
+    return unpacker
+
+
+def _unpack_map(unpacker: msgpack.Unpacker, end: int | None = None) -> dict[Any, Any]:
+    """A map that ends at `end`, if given, read item by item.
+
+    As a whole, msgpack interns its keys, for good: that costs millions of them 40 bytes each, and much time (measured).
+    """
+    size = unpacker.read_map_header()
+    items = islice(unpacker, 2 * size)
+    found = dict(zip(items, items, strict=True))
+    if len(found) != size or end not in (None, unpacker.tell()):
+        raise ValueError(f"a map of {size} entries has {len(found)}, up to byte {unpacker.tell()}")
+    return found
+
+
+def _unpack_pair(data: bytes) -> list[Any]:
+    """A list of a map and something else, as changes are stored."""
+    unpacker = _unpacker(data)
+    unpacker.read_array_header()
+    pair = [_unpack_map(unpacker), unpacker.unpack()]
+    if unpacker.tell() != len(data):
+        raise ValueError(f"{len(data) - unpacker.tell()} bytes follow after the end")
+    return pair
 
 
 def _restore(code: int, data: bytes) -> Any:

@@ -1,11 +1,10 @@
 """What a checkpoint writes of a state: the rows of what changed, and now and then the pieces of a new base."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import inf
-from operator import length_hint
 from typing import Any, Final
 
 from framework.codecs import Codec
@@ -13,18 +12,30 @@ from framework.errors import CodecError
 from framework.state import State
 from framework.stores import Checkpoint
 
-__all__ = ["Capture"]
+__all__ = ["BaseBudget", "Capture"]
 
 _FIRST_PIECE: Final = 2_000
 _LARGEST_PIECE: Final = 20_000
 """Keys that are encoded in one go; how many follows how long that takes."""
 _PIECE_SECONDS: Final = 0.005
 _BASE_KEYS: Final = 80_000
-"""Keys of a new base that a checkpoint carries at the most."""
+"""Keys of new bases that a save carries, over all its checkpoints."""
+_BASE_KEYS_PER_CHANGE: Final = 2
+"""Keys of a new base that a checkpoint may carry in any case for each that it changes, so that bases keep up."""
+_SETTLED_AT_ONCE: Final = 2_000
+"""Keys: a millisecond or two."""
+_LISTED_AT_ONCE: Final = 100_000
 _BASE_FLOOR: Final = 1 << 20
 """Bytes of rows below which a new base is not worth it."""
 _ROW_COST: Final = 128
 """Bytes that a row costs beyond its own: many small rows make a load slow, too."""
+
+
+@dataclass(slots=True)
+class BaseBudget:
+    """What a save may spend on new bases; its checkpoints share it."""
+
+    keys: int = field(default_factory=lambda: _BASE_KEYS)
 
 
 class Capture:
@@ -40,7 +51,8 @@ class Capture:
         self._clock = clock
         self._keeps_rows = keeps_rows
         self._piece = _FIRST_PIECE
-        self._base_keys: Iterator[Any] | None = None
+        self._base_keys: list[Any] | None = None
+        """Those that a new base lacks yet, the next ones last."""
         self._base_bytes = 0
         self._row_bytes = 0
         self.rewrites = False
@@ -51,62 +63,74 @@ class Capture:
         self._base_keys = None
         self._base_bytes, self._row_bytes = base_bytes, row_bytes
 
-    async def fill(self, checkpoint: Checkpoint, state: State[Any, Any]) -> Checkpoint:
+    async def fill(self, checkpoint: Checkpoint, state: State[Any, Any], budget: BaseBudget) -> Checkpoint:
         """The checkpoint, with what it writes of the state as it is now.
 
         Raises `CodecError`, naming the key, for a value that the codec cannot hold.
         """
         if not self._keeps_rows:
-            state.take_changes()
+            changed, data = state.take_changed(), state.view()
             self.rewrites = False
-            return replace(checkpoint, rows=[self._encode(state.view(), state.view())])
+            return replace(checkpoint, rows=[self._encode(data, data)], keys=len(data), changes=len(changed))
         if self.rewrites:
             return await self._anew(checkpoint, state)
-        return await self._changes(checkpoint, state)
+        return await self._changes(checkpoint, state, budget)
 
     async def _anew(self, checkpoint: Checkpoint, state: State[Any, Any]) -> Checkpoint:
-        state.take_changes()
-        pieces, _ = await self._base_pieces(iter(state.view()), state.view(), inf)
+        changed, data = state.take_changed(), state.view()
+        pieces = await self._base_pieces(await _listed(data), data, inf)
         self.rewrites = False
         self.begin(sum(map(len, pieces)), 0)
+        checkpoint = replace(checkpoint, keys=len(data), changes=len(changed))
         return replace(checkpoint, base=pieces, base_begins=True, base_ends=True)
 
-    async def _changes(self, checkpoint: Checkpoint, state: State[Any, Any]) -> Checkpoint:
-        rows = await self._rows(*state.take_changes()) if state.changed else []
+    async def _changes(self, checkpoint: Checkpoint, state: State[Any, Any], budget: BaseBudget) -> Checkpoint:
+        while state.settle(_SETTLED_AT_ONCE):  # noqa: ASYNC110 - it is work, not waiting
+            await asyncio.sleep(0)
+        changed, data = state.take_changed(), state.view()
+        rows = await self._rows(changed, data)
         begins = self._base_keys is None and self._row_bytes > max(_BASE_FLOOR, self._base_bytes)
         if begins:
-            self._base_keys = iter(list(state.view()))
+            self._base_keys = await _listed(data)
             self._base_bytes = self._row_bytes = 0
         self._row_bytes += sum(len(row) + _ROW_COST for row in rows)
+        checkpoint = replace(checkpoint, rows=rows, keys=len(data), changes=len(changed))
         if self._base_keys is None:
-            return replace(checkpoint, rows=rows)
-        base, ends = await self._base_pieces(self._base_keys, state.view(), _BASE_KEYS)
+            return checkpoint
+        most = max(budget.keys, _BASE_KEYS_PER_CHANGE * len(changed))
+        left = len(self._base_keys)
+        base = await self._base_pieces(self._base_keys, data, most)
+        budget.keys = max(0, budget.keys - (left - len(self._base_keys)))
         self._base_bytes += sum(map(len, base))
+        ends = not self._base_keys
         if ends:
             self._base_keys = None
-        return replace(checkpoint, rows=rows, base=base, base_begins=begins, base_ends=ends)
+        return replace(checkpoint, base=base, base_begins=begins, base_ends=ends)
 
-    async def _rows(self, changed: Mapping[Any, Any], gone: list[Any]) -> list[bytes]:
-        items, rows = iter(changed.items()), []
-        while (piece := dict(islice(items, self._piece))) or gone:
-            rows.append(self._encode([piece, gone], piece))
-            gone = []
+    async def _rows(self, changed: Collection[Any], data: Mapping[Any, Any]) -> list[bytes]:
+        keys, rows = iter(changed), []
+        while chunk := list(islice(keys, self._piece)):
+            present = {key: data[key] for key in chunk if key in data}
+            gone = [key for key in chunk if key not in data] if len(present) < len(chunk) else []
+            rows.append(self._encode([present, gone], present))
             await asyncio.sleep(0)
         return rows
 
-    async def _base_pieces(self, keys: Iterator[Any], data: Mapping[Any, Any], most: float) -> tuple[list[bytes], bool]:
-        """Some more of the new base, as of now, and whether that is all.
+    async def _base_pieces(self, keys: list[Any], data: Mapping[Any, Any], most: float) -> list[bytes]:
+        """Some more of the new base, as of now, whose keys are taken away.
 
         Rows saved since it began bring it up to date when it is loaded.
         """
         pieces: list[bytes] = []
-        while most > 0 and length_hint(keys):
-            chunk = list(islice(keys, self._piece))
-            most -= len(chunk)
+        while most > 0 and keys:
+            size = int(min(self._piece, most))
+            chunk = keys[-size:]
+            del keys[-size:]  # bit by bit: to free millions at once would stall the loop
+            most -= size
             piece = {key: data[key] for key in chunk if key in data}
             pieces.append(self._encode(piece, piece))
             await asyncio.sleep(0)
-        return pieces, not length_hint(keys)
+        return pieces
 
     def _encode(self, value: Any, data: Mapping[Any, Any]) -> bytes:
         began = self._clock()
@@ -135,3 +159,13 @@ class Capture:
                     f"{type(value).__name__}): {culprit}"
                 )
         return error
+
+
+async def _listed(data: Mapping[Any, Any]) -> list[Any]:
+    """All keys, which must not change meanwhile."""
+    keys: list[Any] = []
+    each = iter(data)
+    while len(keys) < len(data):
+        keys.extend(islice(each, _LISTED_AT_ONCE))
+        await asyncio.sleep(0)
+    return keys

@@ -34,6 +34,8 @@ __all__ = ["RunSettings", "Runner"]
 log = logging.getLogger("framework")
 
 _SESSION_TIMEOUT_MS = 10_000
+_HEARTBEAT_MS = 500
+"""How soon a worker learns of a rebalance: partitions that move stand still for as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +172,7 @@ class Runner:
         embedded = is_embedded(cluster.cluster_id)
         isolation_level = "read_uncommitted" if embedded else settings.isolation_level
         consumer = {"session_timeout_ms": _SESSION_TIMEOUT_MS, **settings.consumer, "bootstrap_servers": servers}
+        consumer.setdefault("heartbeat_interval_ms", min(_HEARTBEAT_MS, consumer["session_timeout_ms"] // 3))
         consumer.setdefault("rebalance_timeout_ms", max(60_000, consumer["session_timeout_ms"]))
         source = KafkaSource(
             settings.topics,

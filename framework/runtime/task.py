@@ -27,7 +27,7 @@ from framework.output import Output, OutputRecord
 from framework.processor import Processor
 from framework.records import Batch, Record, TopicPartition
 from framework.runtime.anchor import checksum_of
-from framework.runtime.capture import Capture
+from framework.runtime.capture import BaseBudget, Capture
 from framework.runtime.policy import ErrorPolicy
 from framework.state import State
 from framework.stores import Anchor, Checkpoint, Claim, Description, StoredUnit, Unit
@@ -700,8 +700,10 @@ class PartitionTask:
 
     # ---- checkpoints
 
-    async def capture(self) -> Checkpoint | None:
+    async def capture(self, budget: BaseBudget | None = None) -> Checkpoint | None:
         """What changed since the last capture, encoded; None if nothing did.
+
+        `budget`: what the save that it is for may spend on new bases.
 
         Nothing may be applied meanwhile. Each capture must be stored before the next one; if it is not, the memory must
         be voided.
@@ -709,7 +711,7 @@ class PartitionTask:
         Raises `CodecError`, naming the key, for a value that the codec cannot hold.
         """
         state, position = self._memory, self._known_position
-        if position == self._captured_position and not state.changed and not self._capture.rewrites:
+        if position == self._captured_position and not state.is_changed and not self._capture.rewrites:
             return None
         checkpoint = Checkpoint(
             unit=self.unit,
@@ -717,15 +719,14 @@ class PartitionTask:
             previous_offset=self.stored_offset,
             last_offset=self.last_offset,
             position=position,
-            keys=len(state),
+            keys=0,  # not known before what was tallied is settled, bit by bit
             description=self.description,
-            changes=state.changed,
             anchor=self._newest_anchor(),
             missing_offsets=self.missing_offsets,
         )
         self._unsaved = True  # from now on, also if this is cancelled half-way
         try:
-            checkpoint = await self._capture.fill(checkpoint, state)
+            checkpoint = await self._capture.fill(checkpoint, state, budget or BaseBudget())
         except CodecError as error:
             self.fail()
             raise CodecError(

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from framework.errors import FencedError, FrameworkError, OutputError, StoreError
 from framework.records import Batch, TopicPartition
+from framework.runtime.capture import BaseBudget
 from framework.runtime.io import RunIO
 from framework.runtime.loader import Loader
 from framework.runtime.sink import Sink
@@ -400,11 +401,11 @@ class Worker:
 
     async def _begin_save(self, tasks: Sequence[PartitionTask]) -> None:
         """Capture all of these now, and store it in the background."""
-        captured, failure = [], None
+        captured, failure, budget = [], None, BaseBudget()
         for task in tasks:
             await self._send_outputs(task)
             try:
-                checkpoint = await task.capture()
+                checkpoint = await task.capture(budget)
             except FrameworkError as error:
                 failure = failure or error
                 continue

@@ -10,6 +10,7 @@ from framework.errors import RecordError
 from framework.output import Output
 from framework.processor import API_VERSION, Processor
 from framework.records import Batch, Record
+from framework.state import State
 
 __all__ = ["DEAD_LETTER_TOPIC", "OUTPUT_TOPIC", "PLUGINS", "Model", "Remedy", "is_marked"]
 
@@ -130,6 +131,19 @@ class ForwardBatch(_Simulated):
             self.refuse_marked(record.value)
 
 
+class TallyBatch(_Simulated):
+    """Counts by `tally`, and refuses marked records; a null value deletes the key."""
+
+    def process_batch(self, batch: Batch, state: State[Any, int], out: Output) -> None:
+        for position, (key, value) in enumerate(zip(batch.keys, batch.values, strict=True)):
+            if is_marked(value) and not self.options.mended:
+                out.refuse(position, RecordError("this record is marked"))
+            elif value is None:
+                state.pop(key, None)
+            else:
+                state.tally([key])
+
+
 def is_marked(value: int | None) -> bool:
     """Whether a plugin that can fail fails on it."""
     return value is not None and value < 0
@@ -163,6 +177,14 @@ def _fold_forward(state: dict[Any, Any], offset: int, key: Any, value: Any) -> l
     return [[offset, state[key], index] for index in range(outputs_of(value))]
 
 
+def _fold_tally(state: dict[Any, Any], offset: int, key: Any, value: Any) -> list[Any]:
+    if value is None:
+        state.pop(key, None)
+    else:
+        state[key] = state.get(key, 0) + 1
+    return []
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A plugin and what it should do."""
@@ -189,4 +211,5 @@ PLUGINS = (
     Model("tail", Tail, _fold_tail, can_fail=True),
     Model("forward", Forward, _fold_forward, can_fail=True),
     Model("forward-batch", ForwardBatch, _fold_forward, can_fail=True),
+    Model("tally-batch", TallyBatch, _fold_tally, can_fail=True),
 )

@@ -10,6 +10,7 @@ import pytest
 
 from framework.errors import StoreError
 from framework.output import Output
+from framework.runtime import capture
 from framework.runtime.source import OutOfRange
 from framework.runtime.task import PartitionTask, TaskStatus
 from framework.runtime.worker import Worker
@@ -167,8 +168,21 @@ def outputs_are_not_awaited(stack):
 
 @mutation
 def deleted_keys_are_not_stored(stack):
-    take_changes = State.take_changes
-    replaced(stack, State, "take_changes", lambda self: (take_changes(self)[0], []))
+    take_changed = State.take_changed
+    replaced(stack, State, "take_changed", lambda self: {key for key in take_changed(self) if key in self.view()})
+
+
+@mutation
+def a_tally_is_lost_where_it_meets_a_checkpoint(stack):
+    settle = State.settle
+
+    def settle_some(self, most):
+        left = settle(self, most)
+        self._tallied.clear()
+        return 0 if left else left
+
+    replaced(stack, State, "settle", settle_some)
+    stack.enter_context(patch.object(capture, "_SETTLED_AT_ONCE", 1))
 
 
 @mutation
