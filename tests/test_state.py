@@ -235,3 +235,8 @@ def test_what_is_no_number_cannot_be_tallied_and_loses_nothing(undoing: bool) ->
     for _ in range(2):
         with pytest.raises(TypeError):
             state.take_changes()  # never without what was tallied
+
+
+def test_memory_is_given_back_bit_by_bit() -> None:
+    state = State(dict.fromkeys(range(5), "value"))
+    assert [state.free(2) for _ in range(4)] == [3, 1, 0, 0]

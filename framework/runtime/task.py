@@ -177,6 +177,10 @@ class PartitionTask:
         self._state = None
         self._forget()
 
+    def free(self, most: int) -> int:
+        """Give back the memory of that many keys, after the task has ended; gives how many are left."""
+        return 0 if self._state is None else self._state.free(most)
+
     def _forget(self) -> None:
         self._processor: Processor | None = None
         self._out = Output(self.unit.plugin, self.unit.topic, self.unit.partition)

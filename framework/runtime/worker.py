@@ -29,6 +29,9 @@ _HINT_WAIT: Final = 2.0
 _LEAVE_WAIT: Final = 15.0
 """Seconds that leaving the group may take."""
 
+_FREED_AT_ONCE: Final = 20_000
+"""Keys: some milliseconds."""
+
 _Saving = asyncio.Task[list[tuple[Checkpoint, FrameworkError | None]]]
 
 
@@ -101,6 +104,7 @@ class Worker:
         self._loading: list[asyncio.Task[None]] = []
         self._saving: _Saving | None = None
         self._hinting: asyncio.Task[None] | None = None
+        self._freeing: set[asyncio.Task[None]] = set()
         self._unacknowledged: list[Awaitable[Any]] = []
         self._next_checkpoint = self._loop.time() + checkpoint_interval
         self._fenced: tuple[float, FencedError] | None = None
@@ -237,9 +241,23 @@ class Worker:
             partition: [self._task(definition, partition, count) for definition in self._definitions]
             for partition, count in partitions.items()
         }
-        self._warm.clear()
+        self._free(list(self._warm.values()))
+        self._warm = {}
         log.info("assigned: %s", ", ".join(map(str, sorted(partitions))) or "nothing")
         self._start_loading(self._assigned)
+
+    def _free(self, tasks: Sequence[PartitionTask]) -> None:
+        """Free states that went elsewhere bit by bit: millions of keys at once would stall the loop."""
+
+        async def free() -> None:
+            for task in tasks:
+                while task.free(_FREED_AT_ONCE):  # noqa: ASYNC110 - it is work, not waiting
+                    await asyncio.sleep(0)
+
+        if tasks:
+            freeing = self._loop.create_task(free())
+            self._freeing.add(freeing)
+            freeing.add_done_callback(self._freeing.discard)
 
     def _task(self, definition: Definition, partition: TopicPartition, partitions: int) -> PartitionTask:
         unit = Unit(self._group, definition.name, *partition)
@@ -503,6 +521,7 @@ class Worker:
                 log.error("no last checkpoint: %s", error)
 
     def _background(self) -> Iterator["asyncio.Future[Any]"]:
+        yield from self._freeing.copy()
         for task in (self._fetching, self._saving, self._hinting):
             if task is not None:
                 yield task
