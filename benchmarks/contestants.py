@@ -62,6 +62,7 @@ def _ours(
     codec: str = "msgpack",
     every: str = "1s",
     sums: str | None = None,
+    speedups: bool = True,
     scales: Sequence[int] = (1,),
 ) -> Contestant:
     settings = {"store": store, "codec": codec, "checkpoint-interval": every}
@@ -71,16 +72,17 @@ def _ours(
         name=name,
         description=description,
         settings=lambda: " ".join(f"--{option} {value}" for option, value in settings.items()),
-        version=lambda: installed_version("framework"),
+        version=lambda: f"{installed_version('framework')}, {'with' if speedups else 'without'} speedups",
         command=lambda: [sys.executable, "-m", "benchmarks.ours"],
         durable=store != "memory",
-        options={"plugin": plugin, "settings": settings, "sums": sums is not None},
+        options={"plugin": plugin, "settings": settings, "sums": sums is not None, "speedups": speedups},
         scales=scales,
     )
 
 
 _OURS: Final = (
     _ours("ours", "framework run, keycount", scales=(1, 10)),
+    _ours("ours-plain", "the same, without the accelerator in C", speedups=False, scales=(1, 10)),
     _ours("ours-json", "the same, state as JSON", codec="json"),
     _ours("ours-file", "the same, in the file store", store="file", codec="json"),
     _ours("ours-memory", "the same, in the memory store", store="memory"),

@@ -35,6 +35,8 @@ def _run(task: Task, times: Path, printed: Path, said: Path) -> Ended:
     command += [f"--topic={task.topic}", f"--bootstrap-servers={task.bootstrap_servers}", f"--group={task.group}"]
     command += [f"--state-dir={task.directory / 'state'}", *(f"--{name}={value}" for name, value in settings.items())]
     environment = {**os.environ, "BENCHMARK_TIMES": str(times)}
+    if not task.options["speedups"]:
+        environment["PYTHONPATH"] = str(_HERE / "plain")
     return run_to_end(command, environment, task.directory, printed, said, task.seconds, nested=True)
 
 
