@@ -7,8 +7,9 @@ from framework_keycount import KeyCount
 
 from framework.formats import format_named
 from framework.plugins import load
+from framework.runtime.applier import Definition
 from framework.runtime.policy import ErrorPolicy
-from framework.runtime.task import Definition, PartitionTask
+from framework.runtime.task import PartitionTask
 from framework.stores import Description, Unit
 
 __all__ = ["GROUP", "PARTITIONS", "PLUGIN", "TOPIC", "keycount_tasks"]

@@ -17,6 +17,7 @@ from framework.inputs import InputRecord
 from framework.options import parse_options
 from framework.plugins import Plugins
 from framework.records import TopicPartition
+from framework.runtime.applier import Definition
 from framework.runtime.cluster import Cluster, connect, end_positions
 from framework.runtime.collector import quiet_collector
 from framework.runtime.io import IOThread
@@ -24,7 +25,7 @@ from framework.runtime.loader import Loader, OnRestored, Start
 from framework.runtime.policy import ErrorPolicy, OnError
 from framework.runtime.sink import KafkaSink
 from framework.runtime.source import KafkaSource
-from framework.runtime.task import Definition, OnOutOfRange, PartitionTask
+from framework.runtime.task import OnOutOfRange, PartitionTask
 from framework.runtime.watchdog import SHORTEST_TIMEOUT, OnStall, Watchdog
 from framework.runtime.worker import Worker
 from framework.stores import Store

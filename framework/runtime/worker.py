@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from framework.errors import FencedError, FrameworkError, OutputError, StoreError
 from framework.records import Batch, TopicPartition
+from framework.runtime.applier import Definition, Retry, Rewind
 from framework.runtime.capture import BaseBudget
 from framework.runtime.io import RunIO
 from framework.runtime.loader import Loader
 from framework.runtime.sink import Sink
 from framework.runtime.source import Fetched, OutOfRange, Source
-from framework.runtime.task import Definition, PartitionTask, Retry, Rewind, TaskStatus
+from framework.runtime.task import PartitionTask, TaskStatus
 from framework.stores import Checkpoint, Description, Store, Unit
 
 __all__ = ["Worker"]

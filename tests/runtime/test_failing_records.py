@@ -30,9 +30,10 @@ from framework.dead_letters import DEAD_LETTER_HEADERS, DeadLetter
 from framework.formats import format_named
 from framework.output import OutputRecord
 from framework.records import Record
-from framework.runtime import task as task_module
+from framework.runtime import applier as applier_module
+from framework.runtime.applier import Definition, Retry, Rewind
 from framework.runtime.policy import ErrorPolicy
-from framework.runtime.task import Definition, PartitionTask, Retry, Rewind, TaskStatus
+from framework.runtime.task import PartitionTask, TaskStatus
 
 SOURCE = TopicPartition("orders", 3)
 UNIT = Unit("group", "plugin", *SOURCE)
@@ -441,7 +442,7 @@ async def test_what_cannot_be_deserialized_is_not_retried():
 @pytest.mark.parametrize("processor", [OneByOne, AtOnce, Both])
 async def test_rewinds_become_ever_rarer(processor, monkeypatch):
     """Each loads the whole state; failures that are far apart must not cost one each."""
-    monkeypatch.setattr(task_module, "_CAREFUL_RUN", 100)
+    monkeypatch.setattr(applier_module, "_CAREFUL_RUN", 100)
     run = Run(processor, ErrorPolicy("skip"))
     records = 0
     for _ in range(40):

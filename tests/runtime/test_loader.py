@@ -25,10 +25,11 @@ from framework.codecs.json import JsonCodec
 from framework.formats import format_named
 from framework.runtime import loader as loader_module
 from framework.runtime.anchor import checksum_of
+from framework.runtime.applier import Definition
 from framework.runtime.loader import Loader
 from framework.runtime.lookup import Place
 from framework.runtime.policy import ErrorPolicy
-from framework.runtime.task import Definition, LogRange, PartitionTask, TaskStatus
+from framework.runtime.task import LogRange, PartitionTask, TaskStatus
 from framework.stores.memory import MemoryStore
 
 PARTITION = TopicPartition("topic", 0)

@@ -32,8 +32,9 @@ from framework.formats import format_named
 from framework.runtime import capture as capture_module
 from framework.runtime import task as task_module
 from framework.runtime.anchor import checksum_of
+from framework.runtime.applier import Definition, Rewind
 from framework.runtime.policy import ErrorPolicy
-from framework.runtime.task import Definition, LogRange, PartitionTask, Rewind, TaskStatus
+from framework.runtime.task import LogRange, PartitionTask, TaskStatus
 
 UNIT = Unit("group", "count", "topic", 0)
 DESCRIPTION = Description("json", 1, 3, "cluster")

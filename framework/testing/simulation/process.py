@@ -14,8 +14,9 @@ from framework.errors import (
     StoreError,
 )
 from framework.output import OutputRecord
+from framework.runtime.applier import Definition
 from framework.runtime.loader import Loader, Start
-from framework.runtime.task import Definition, OnOutOfRange
+from framework.runtime.task import OnOutOfRange
 from framework.runtime.worker import Worker
 from framework.stores import Store
 from framework.testing.simulation.history import Scribe

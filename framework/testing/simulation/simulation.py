@@ -18,10 +18,10 @@ from framework.errors import OffsetOutOfRangeError, RecordError, StateIncompatib
 from framework.formats import format_named
 from framework.output import OutputRecord
 from framework.records import TopicPartition
+from framework.runtime import applier as applier_module
 from framework.runtime import capture as capture_module
-from framework.runtime import task as task_module
 from framework.runtime import worker as worker_module
-from framework.runtime.task import Definition
+from framework.runtime.applier import Definition
 from framework.stores import Store
 from framework.stores.file import FileStore
 from framework.stores.memory import MemoryStore
@@ -416,7 +416,7 @@ def _small_limits(setting: Setting) -> Iterator[None]:
     """The runtime's limits, so small that some records reach them."""
     with (
         patch.multiple(
-            task_module,
+            applier_module,
             _SLICE=-1.0 if setting.slow_clock else 1.0,
             _CLOCK_EVERY=setting.clock_every,
             _PIECE=setting.clock_every,
