@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from framework import Batch, Options, Output, Processor, Record, State, TopicPartition
 
-__all__ = ["CountBatches", "CountRecords", "ListBatches", "ListRecords"]
+__all__ = ["CountBatches", "CountRecords", "CountRefusing", "ListBatches", "ListRecords", "ListRefusing"]
 
 _KEPT: Final = 10
 """So many of its latest offsets are kept for each key, by those that keep lists."""
@@ -35,6 +35,10 @@ class _Failing(Processor):
         """How many records come before the first bad one."""
         return self._one_in - 1 - batch.offsets[0] % self._one_in
 
+    def _bad(self, batch: Batch) -> range:
+        """The positions of the bad records."""
+        return range(self._good(batch), len(batch), self._one_in)
+
     def _check_batch(self, batch: Batch) -> None:
         if self._good(batch) < len(batch):
             raise ValueError("one of the bad ones")
@@ -56,6 +60,17 @@ class CountBatches(CountRecords):
         self._check_batch(batch)
 
 
+class CountRefusing(CountRecords):
+    """The same, many at once, and the bad ones refused."""
+
+    def process_batch(self, batch: Batch, state: State[Any, int], out: Output) -> None:
+        keys = list(batch.keys)
+        for position in reversed(self._bad(batch)):
+            out.refuse(position, ValueError("one of the bad ones"))
+            del keys[position]
+        state.tally(keys)
+
+
 class ListRecords(_Failing):
     """Keeps the latest offsets of each key in a list that is changed in place, one record at a time."""
 
@@ -72,6 +87,18 @@ class ListBatches(ListRecords):
         for key, offset in zip(batch.keys[:good], batch.offsets[:good], strict=True):
             _append(state, key, offset)
         self._check_batch(batch)
+
+
+class ListRefusing(ListRecords):
+    """The same, many at once, and the bad ones refused."""
+
+    def process_batch(self, batch: Batch, state: State[Any, list[int]], out: Output) -> None:
+        bad = self._bad(batch)
+        for position, (key, offset) in enumerate(zip(batch.keys, batch.offsets, strict=True)):
+            if position in bad:
+                out.refuse(position, ValueError("one of the bad ones"))
+            else:
+                _append(state, key, offset)
 
 
 def _append(state: State[Any, list[int]], key: Any, offset: int) -> None:

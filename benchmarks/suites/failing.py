@@ -18,16 +18,18 @@ from benchmarks.targets import Measured, Target
 from benchmarks.topic import Topic, Traffic
 from framework.stores.sqlite import SqliteStore
 
-DESCRIPTION: Final = "one record in a hundred is bad and skipped, against none, for plugins of four kinds"
+DESCRIPTION: Final = "one record in a hundred is bad and skipped, against none, for plugins of six kinds"
 RECORDS: Final = 500_000
 QUICK_RECORDS: Final = 100_000
 _ONE_IN: Final = 100
 _SECONDS: Final = 300.0
 _HERE: Final = Path(__file__).parents[1]
 _PLUGINS: Final = {
-    "CountBatches": "counts, process_batch",
+    "CountBatches": "counts, process_batch raises",
+    "CountRefusing": "counts, process_batch refuses",
     "CountRecords": "counts, process",
-    "ListBatches": "changes lists in place, process_batch",
+    "ListBatches": "changes lists in place, process_batch raises",
+    "ListRefusing": "changes lists in place, process_batch refuses",
     "ListRecords": "changes lists in place, process",
 }
 
