@@ -16,7 +16,7 @@ __all__ = ["BaseBudget", "Capture"]
 
 _FIRST_PIECE: Final = 2_000
 _LARGEST_PIECE: Final = 20_000
-"""Keys that are encoded in one go; how many follows how long that takes."""
+"""Keys that are looked up and encoded in one go; how many follows how long that takes."""
 _PIECE_SECONDS: Final = 0.005
 _BASE_KEYS: Final = 80_000
 """Keys of new bases that a save carries, over all its checkpoints."""
@@ -109,11 +109,12 @@ class Capture:
 
     async def _rows(self, changed: Collection[Any], data: Mapping[Any, Any]) -> list[bytes]:
         keys, rows = iter(changed), []
+        began = self._clock()
         while chunk := list(islice(keys, self._piece)):
             present = {key: data[key] for key in chunk if key in data}
             gone = [key for key in chunk if key not in data] if len(present) < len(chunk) else []
             rows.append(self._encode([present, gone], present))
-            await asyncio.sleep(0)
+            began = await self._pause(began)
         return rows
 
     async def _base_pieces(self, keys: list[Any], data: Mapping[Any, Any], most: float) -> list[bytes]:
@@ -122,6 +123,7 @@ class Capture:
         Rows saved since it began bring it up to date when it is loaded.
         """
         pieces: list[bytes] = []
+        began = self._clock()
         while most > 0 and keys:
             size = int(min(self._piece, most))
             chunk = keys[-size:]
@@ -129,24 +131,26 @@ class Capture:
             most -= size
             piece = {key: data[key] for key in chunk if key in data}
             pieces.append(self._encode(piece, piece))
-            await asyncio.sleep(0)
+            began = await self._pause(began)
         return pieces
 
     def _encode(self, value: Any, data: Mapping[Any, Any]) -> bytes:
-        began = self._clock()
         try:
-            encoded = self._codec.encode(value)
+            return self._codec.encode(value)
         except CodecError as error:
             raise self._named(data, error) from error
-        self._adapt(self._clock() - began)
-        return encoded
 
-    def _adapt(self, seconds: float) -> None:
-        """Make pieces smaller where one took long, and larger where it did not."""
+    async def _pause(self, began: float) -> float:
+        """After a piece that was begun then: the loop gets a turn; pieces become smaller where this one took long, and
+        larger where it did not. Gives when the next one begins.
+        """
+        seconds = self._clock() - began
         if seconds > 2 * _PIECE_SECONDS:
             self._piece = max(self._piece // 2, 1)
         elif seconds < _PIECE_SECONDS / 2:
             self._piece = min(2 * self._piece, _LARGEST_PIECE)
+        await asyncio.sleep(0)
+        return self._clock()
 
     def _named(self, data: Mapping[Any, Any], error: CodecError) -> CodecError:
         """The error with the key, which the codec knows only as a place."""
