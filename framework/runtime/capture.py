@@ -15,7 +15,7 @@ from framework.stores import Checkpoint
 __all__ = ["BaseBudget", "Capture"]
 
 _FIRST_PIECE: Final = 2_000
-_LARGEST_PIECE: Final = 20_000
+_LARGEST_PIECE: Final = 5_000
 """Keys that are looked up and encoded in one go; how many follows how long that takes."""
 _PIECE_SECONDS: Final = 0.005
 _BASE_KEYS: Final = 80_000
