@@ -30,6 +30,9 @@ _HINT_WAIT: Final = 2.0
 _LEAVE_WAIT: Final = 15.0
 """Seconds that leaving the group may take."""
 
+_LOOK_EVERY: Final = 0.5
+"""Seconds between two looks at what other workers have stored."""
+
 _FREED_AT_ONCE: Final = 20_000
 """Keys: some milliseconds."""
 
@@ -96,6 +99,8 @@ class Worker:
         self._checkpoint_interval = checkpoint_interval
         self._fenced_patience = fenced_patience
         self._stop_at: Mapping[TopicPartition, int] | None = None
+        self._awaited: Sequence[str] = ()
+        self._next_look = 0.0
         self._loop = asyncio.get_running_loop()
         self._assigned: dict[TopicPartition, list[PartitionTask]] | None = None
         self._warm: dict[Unit, PartitionTask] = {}
@@ -141,7 +146,10 @@ class Worker:
         self._wake_up()
 
     def stop_when(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Stop once each assigned partition is applied up to its position; one that is not named has no records."""
+        """Stop once each partition is applied up to its position; one that is not named has no records.
+
+        Partitions that other workers have count as well, in a store that other workers can see.
+        """
         self._stop_at = positions
         self._wake_up()
 
@@ -206,7 +214,7 @@ class Worker:
             await self._apply_fetched(fetching)
         await self._checkpoint_if_due()
         self._check_fenced()
-        if self._is_at_end():
+        if await self._is_at_end():
             self._stopping = True
 
     async def _handle(self, event: _Event) -> None:
@@ -223,16 +231,42 @@ class Worker:
             case _Failed(error):
                 raise error
 
-    def _is_at_end(self) -> bool:
-        if self._stop_at is None or self._assigned is None:
+    async def _is_at_end(self) -> bool:
+        if self._stop_at is None or self._assigned is None or not self._is_at_own_end(self._stop_at, self._assigned):
             return False
+        others = {partition: end for partition, end in self._stop_at.items() if partition not in self._assigned}
+        return not (self._store.survives and any(others.values())) or await self._are_at_end(others)
+
+    def _is_at_own_end(
+        self, ends: Mapping[TopicPartition, int], assigned: Mapping[TopicPartition, Sequence[PartitionTask]]
+    ) -> bool:
         return all(
-            task.status is TaskStatus.RUNNING
-            and task.position is not None
-            and task.position >= self._stop_at.get(partition, 0)
-            for partition, tasks in self._assigned.items()
+            task.status is TaskStatus.RUNNING and task.position is not None and task.position >= ends.get(partition, 0)
+            for partition, tasks in assigned.items()
             for task in tasks
         )
+
+    async def _are_at_end(self, others: Mapping[TopicPartition, int]) -> bool:
+        """Whether other workers have stored theirs; a partition of one that crashed will be assigned here instead."""
+        if self._loop.time() < self._next_look:
+            return False
+        self._next_checkpoint = self._loop.time()  # others wait for what is stored here, too
+        stored = await self._run_io(self._store.stored, self._group)
+        positions = {each.unit: each.position or 0 for each in stored}
+        units = {
+            Unit(self._group, definition.name, *partition): end
+            for partition, end in others.items()
+            for definition in self._definitions
+        }
+        missing = sorted({f"{unit.topic}-{unit.partition}" for unit, end in units.items() if positions.get(unit, 0) < end})
+        if missing and missing != self._awaited:
+            log.info(
+                "all that is assigned here is applied; waiting for other workers to store theirs: %s",
+                ", ".join(missing),
+            )
+        self._awaited = missing
+        self._next_look = self._loop.time() + _LOOK_EVERY
+        return not missing
 
     # ---- assignments
 

@@ -5,8 +5,11 @@ import json
 import signal
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
+from confluent_kafka import Consumer
 
 from tests.brokers import Broker
 from tests.kafka.worker import Worker, counts, exported, framework, listed, stored_positions, truth
@@ -126,6 +129,67 @@ def test_a_second_worker_joins_and_leaves_while_records_flow(store, on_broker, t
 
 def _partitions(line: str) -> list[str]:
     return line.partition("assigned: ")[2].split(", ")
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(120)
+def test_the_end_is_that_of_all_partitions(broker, on_broker, topic, produce, read_topic, tmp_path):
+    """A crashed worker may still hold partitions in the group: the others' end is not the end."""
+    name = topic()
+    produce(name, KEYS)
+    args = ["--plugin", "keycount", "--topic", name, "--group", name, "--stop-at-end", *on_broker]
+    with _silent_member(broker.bootstrap_servers, name) as stop, Worker(*args, cwd=tmp_path) as worker:
+        assert len(_partitions(worker.wait_for("assigned: "))) == 2
+        worker.wait_for("waiting for other workers to store theirs")
+        assert sum(exported(tmp_path, "keycount", "--group", name).values()) < len(KEYS)
+        stop()
+        assert worker.wait() == 0, worker.messages
+    assert exported(tmp_path, "keycount", "--group", name) == truth(read_topic(name))
+
+
+@contextmanager
+def _silent_member(servers: str, topic: str) -> Iterator[Callable[[], None]]:
+    """A member of the group of that name that takes its share of partitions and does nothing, until it is stopped."""
+    consumer = Consumer(
+        {"bootstrap.servers": servers, "group.id": topic, "partition.assignment.strategy": "roundrobin"}
+    )
+    joined, stopping = threading.Event(), threading.Event()
+
+    def poll() -> None:
+        consumer.subscribe([topic], on_assign=lambda consumer, partitions: (consumer.pause(partitions), joined.set()))
+        while not stopping.is_set():
+            consumer.poll(0.1)
+        consumer.close()
+
+    thread = threading.Thread(target=poll)
+
+    def stop() -> None:
+        stopping.set()
+        thread.join()
+
+    thread.start()
+    try:
+        assert joined.wait(60)
+        yield stop
+    finally:
+        stop()
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("store", ["sqlite", "file", "memory"])
+def test_workers_that_stop_at_the_end_wait_for_each_other(store, on_broker, topic, produce, read_topic, tmp_path):
+    """Also one that has nothing to do."""
+    name = topic(2)
+    (tmp_path / "tells.py").write_text(TELLING_PLUGIN)
+    args = ["--plugin", "keycount", "--plugin", "tells.py", "--store", store, "--topic", name, "--stop-at-end"]
+    args += ["--checkpoint-interval", "1h", *on_broker]
+    produce(name, KEYS)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker(*args, cwd=tmp_path)) for _ in range(3)]
+        assert [worker.wait() for worker in workers] == [0, 0, 0], [worker.messages for worker in workers]
+    if store != "memory":
+        assert exported(tmp_path, "keycount", "--store", store) == truth(read_topic(name))
 
 
 @pytest.mark.kafka
