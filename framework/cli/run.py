@@ -112,7 +112,9 @@ _format_metavar: Final = "|".join(FORMATS)
     "--option", "options", cls=MappingOption, help="An option of a plugin, also as PLUGIN.NAME=VALUE. Repeatable."
 )
 @framework_option(
-    "--stop-at-end", is_flag=True, help="Stop once all that was in the topics at the start is stored, by this worker or by others."
+    "--stop-at-end",
+    is_flag=True,
+    help="Stop once all that was in the topics at the start is stored, by this worker or by others.",
 )
 @framework_option(
     "--stall-timeout",

@@ -258,7 +258,9 @@ class Worker:
             for partition, end in others.items()
             for definition in self._definitions
         }
-        missing = sorted({f"{unit.topic}-{unit.partition}" for unit, end in units.items() if positions.get(unit, 0) < end})
+        missing = sorted(
+            {f"{unit.topic}-{unit.partition}" for unit, end in units.items() if positions.get(unit, 0) < end}
+        )
         if missing and missing != self._awaited:
             log.info(
                 "all that is assigned here is applied; waiting for other workers to store theirs: %s",

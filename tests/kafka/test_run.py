@@ -151,12 +151,17 @@ def test_the_end_is_that_of_all_partitions(broker, on_broker, topic, produce, re
 def _silent_member(servers: str, topic: str) -> Iterator[Callable[[], None]]:
     """A member of the group of that name that takes its share of partitions and does nothing, until it is stopped."""
     consumer = Consumer(
-        {"bootstrap.servers": servers, "group.id": topic, "partition.assignment.strategy": "roundrobin"}
+        {
+            "bootstrap.servers": servers,
+            "group.id": topic,
+            "partition.assignment.strategy": "roundrobin",
+            "enable.auto.commit": False,
+        }
     )
     joined, stopping = threading.Event(), threading.Event()
 
     def poll() -> None:
-        consumer.subscribe([topic], on_assign=lambda consumer, partitions: (consumer.pause(partitions), joined.set()))
+        consumer.subscribe([topic], on_assign=lambda *_: joined.set())
         while not stopping.is_set():
             consumer.poll(0.1)
         consumer.close()
