@@ -157,8 +157,8 @@ def compiler_missing(python: Path) -> str | None:
 
 
 def fingerprint() -> str:
-    """Changes with any of the pyproject files, and with what is compiled."""
-    files = [path / "pyproject.toml" for path in [*PACKAGES, SPEEDUPS]]
+    """Changes with any of the pyproject files, and with what is compiled, or how."""
+    files = [SPEEDUPS / "setup.py", *(path / "pyproject.toml" for path in [*PACKAGES, SPEEDUPS])]
     files += sorted(SPEEDUPS.glob("framework_speedups/*.[ch]"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 

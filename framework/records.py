@@ -81,9 +81,10 @@ class Batch:
 
     def _border(self, position: int) -> int:
         """The offset at which the log is cut for what begins at this position."""
-        if position == len(self):
+        offsets = self.offsets
+        if position == len(offsets):
             return self.end
-        return self.offsets[position] if position else self.start
+        return offsets[position] if position else self.start
 
     def with_columns(self, **columns: Sequence[Any]) -> "Batch":
         """The same records with other columns, as after deserializing."""

@@ -1,12 +1,19 @@
 """State: a processor's mapping of keys to values for one partition, which knows what changed."""
 
-import copy
-import datetime
-import decimal
-import uuid
 from collections import Counter
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, ValuesView
-from typing import Any, Final, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
+
+from framework import _values
+from framework._values import IMMUTABLE, MISSING, copied
+
+if TYPE_CHECKING:
+    Values = _values.Values
+else:
+    try:
+        from framework_speedups import Values
+    except ImportError:
+        Values = _values.Values
 
 __all__ = ["State"]
 
@@ -14,21 +21,10 @@ K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
 
-_MISSING: Final[Any] = object()
-
-_IMMUTABLE: Final = frozenset(
-    {
-        type(None), bool, int, float, str, bytes, frozenset,
-        datetime.datetime, datetime.date, datetime.timedelta, decimal.Decimal, uuid.UUID,
-    }
-)  # fmt: skip
-"""Types whose values cannot change in place. A tuple may hold a list, so it is not among them."""
-
-_KEPT_AS_IS: Final = _IMMUTABLE | {type(_MISSING)}
-_CONTAINERS: Final = frozenset({list, dict, set, tuple})
+_add_counts: Final[Any] = Counter.update  # in C for any dict
 
 
-class State(MutableMapping[K, V], Generic[K, V]):
+class State(Values, MutableMapping[K, V], Generic[K, V]):
     """A dict that remembers which keys changed since the last `take_changes`.
 
     Reading a mutable value marks its key as changed, so `state[k].append(x)` is never lost. A value must not be kept
@@ -40,54 +36,25 @@ class State(MutableMapping[K, V], Generic[K, V]):
     Between `begin_undo` and `end_undo` it also remembers the values from before, so that `undo` can bring them back.
     """
 
-    __slots__ = ("_changed", "_data", "_tallied", "_undo")
+    __slots__ = ("_pending", "_tallied")
 
     def __init__(self, data: dict[K, V] | None = None) -> None:
-        self._data: dict[K, V] = {} if data is None else data
-        self._changed: set[K] = set()
+        super().__init__({} if data is None else data, IMMUTABLE, copied, MISSING)
         self._tallied: dict[K, int] = {}
-        self._undo: dict[K, Any] | None = None
+        self._pending: list[K] = []
+        """Tallied since `begin_undo`."""
 
-    def __getitem__(self, key: K) -> V:
-        if self._tallied:
-            self._settle()
-        value = self._data[key]
-        if type(value) not in _IMMUTABLE:
-            self._touch(key)
-        return value
+    if TYPE_CHECKING:
 
-    @overload
-    def get(self, key: K, /) -> V | None: ...
-    @overload
-    def get(self, key: K, /, default: V | D) -> V | D: ...
-    def get(self, key: K, /, default: Any = None) -> Any:
-        if self._tallied:
-            self._settle()
-        value = self._data.get(key, _MISSING)
-        if value is _MISSING:
-            return default
-        if type(value) not in _IMMUTABLE:
-            self._touch(key)
-        return value
-
-    def __setitem__(self, key: K, value: V) -> None:
-        if self._tallied:
-            self._settle()
-        if self._undo is not None and key not in self._undo:
-            self._remember(key)
-        self._data[key] = value
-        self._changed.add(key)
-
-    def __delitem__(self, key: K) -> None:
-        self._settle()
-        if self._undo is not None:
-            self._remember(key)
-        del self._data[key]
-        self._changed.add(key)
+        def __getitem__(self, key: K) -> V: ...
+        @overload  # type: ignore[override]
+        def get(self, key: K, /) -> V | None: ...
+        @overload
+        def get(self, key: K, /, default: V | D) -> V | D: ...
+        def get(self, key: K, /, default: Any = None) -> Any: ...
 
     def __contains__(self, key: object) -> bool:
-        self._settle()
-        return key in self._data
+        return key in self._data or (self._unsettled and (key in self._tallied or key in self._pending))
 
     def __len__(self) -> int:
         self._settle()
@@ -115,8 +82,7 @@ class State(MutableMapping[K, V], Generic[K, V]):
 
     def clear(self) -> None:
         self._settle()
-        if self._undo is not None:
-            self._remember(*self._data)
+        self._remember_all(self._data)
         self._changed.update(self._data)
         self._data.clear()
 
@@ -124,8 +90,7 @@ class State(MutableMapping[K, V], Generic[K, V]):
         """As `dict.update`; the fast way to change many keys at once."""
         self._settle()
         new: dict[Any, Any] = dict(other, **names)
-        if self._undo is not None:
-            self._remember(*new)
+        self._remember_all(new)
         self._data.update(new)
         self._changed.update(new)
 
@@ -135,25 +100,51 @@ class State(MutableMapping[K, V], Generic[K, V]):
         The fast way to count, for states whose values are all whole numbers: one that is not is a `TypeError`, here or
         when values are next read or stored.
         """
-        add_counts: Any = Counter.update  # in C for any dict
-        add_counts(self._tallied, keys)
-        if self._undo is not None:
-            self._settle()
+        self._unsettled = True
+        if self._undo is None:
+            _add_counts(self._tallied, keys)
+            return
+        keys = tuple(keys)
+        hash(keys)  # what cannot be a key must fail now, as it would without undo
+        self._pending += keys
 
     def _settle(self) -> None:
-        while self._tallied:
+        if self._unsettled:
             self.settle(len(self._tallied))
+            if self._pending:
+                self._settle_pending()
+            self._unsettled = False
 
-    def _touch(self, key: K) -> None:
-        if self._undo is not None and key not in self._undo:
-            self._remember(key)
-        self._changed.add(key)
+    def _settle_key(self, key: Any) -> None:
+        if self._pending:
+            self._settle_pending()
+        self._settle_kept(key)
+
+    def _settle_kept(self, key: Any) -> None:
+        count = self._tallied.get(key)
+        if count is not None:
+            data: dict[Any, Any] = self._data
+            data[key] = data.get(key, 0) + count
+            del self._tallied[key]
+            self._changed.add(key)
+
+    def _settle_pending(self) -> None:
+        counts: dict[Any, int] = {}
+        _add_counts(counts, self._pending)
+        for key in counts:
+            self._settle_kept(key)
+        data: dict[Any, Any] = self._data
+        new = {key: data.get(key, 0) + count for key, count in counts.items()}
+        self._remember_all(new)
+        data.update(new)
+        self._changed.update(new)
+        self._pending = []
 
     def _touch_mutable(self) -> None:
         self._settle()
-        for key, value in self._data.items():
-            if type(value) not in _IMMUTABLE:
-                self._touch(key)
+        mutable = [key for key, value in self._data.items() if type(value) not in IMMUTABLE]
+        self._remember_all(mutable)
+        self._changed.update(mutable)
 
     # What follows is the runtime's side.
 
@@ -167,18 +158,18 @@ class State(MutableMapping[K, V], Generic[K, V]):
 
         Raises `TypeError` for a value that is no number; nothing that was tallied is lost by it.
         """
-        tallied, undo = self._tallied, self._undo
+        tallied, changed = self._tallied, self._changed
         data: dict[Any, Any] = self._data
-        changed, get = self._changed, data.get
+        get = data.get
         for _ in range(min(most, len(tallied))):
             key, count = tallied.popitem()
-            if undo is not None and key not in undo:
-                self._remember(key)
             try:
                 data[key] = get(key, 0) + count
-            except TypeError:
+            except TypeError as error:
                 tallied[key] = count
-                raise
+                raise TypeError(
+                    f"key {key!r} was tallied, but its value is of type {type(data[key]).__name__}"
+                ) from error
             changed.add(key)
         return len(tallied)
 
@@ -208,38 +199,36 @@ class State(MutableMapping[K, V], Generic[K, V]):
 
     def begin_undo(self) -> None:
         """From here, remember the values from before."""
-        self._settle()
         self._undo = {}
+
+    @property
+    def touched(self) -> int:
+        """How many keys that can be undone; of what was tallied, how many times."""
+        return len(self._undo or ()) + len(self._pending)
 
     def end_undo(self) -> None:
         """Keep what was changed since `begin_undo`."""
         self._undo = None
+        if self._pending:
+            _add_counts(self._tallied, self._pending)
+            self._pending = []
 
     def undo(self) -> None:
         """Bring back what was there at `begin_undo`, values changed in place included."""
-        self._tallied = {}
+        self._pending = []
         remembered, self._undo = self._undo, None
         if remembered is None:
             return
         for key, value in remembered.items():
-            if value is _MISSING:
+            if value is MISSING:
                 self._data.pop(key, None)
             else:
                 self._data[key] = value
 
-    def _remember(self, *keys: K) -> None:
-        if self._undo is None:
-            return
-        data, undo = self._data, self._undo
-        for key in keys:
-            if key not in undo:
-                value = data.get(key, _MISSING)
-                undo[key] = value if type(value) in _KEPT_AS_IS else _copied(value)
-
-
-def _copied(value: Any) -> Any:
-    """A deep copy; quickly, where a container holds nothing that can change in place."""
-    kind = type(value)
-    if kind in _CONTAINERS and _IMMUTABLE.issuperset(map(type, value.values() if kind is dict else value)):
-        return kind(value)
-    return copy.deepcopy(value)
+    def _remember_all(self, keys: Iterable[K]) -> None:
+        undo, get = self._undo, self._data.get
+        if undo is not None:
+            for key in keys:
+                if key not in undo:
+                    value = get(key, MISSING)
+                    undo[key] = value if value is MISSING or type(value) in IMMUTABLE else copied(value)

@@ -1,12 +1,41 @@
 import copy
+import importlib.util
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from framework import State
+from framework import State as FastestState
+from framework._values import Values
+
+
+def plain_state() -> type[FastestState[Any, Any]]:
+    """The class as it is where the accelerator is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "framework_speedups", None)
+        spec = importlib.util.find_spec("framework.state")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    state: type[FastestState[Any, Any]] = module.State
+    assert issubclass(state, Values)
+    return state
+
+
+STATES = {"plain": plain_state()}
+if not issubclass(FastestState, Values):
+    STATES["speedups"] = FastestState
+State = FastestState
+
+
+@pytest.fixture(autouse=True, params=STATES)
+def _each_state(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "State", STATES[request.param])
+
 
 KEYS = st.sampled_from([None, "", "a", "b", 0, ("t", 1)])
 PLAIN = st.none() | st.integers(-3, 3) | st.sampled_from(["", "x", 1.5, frozenset({1})])
@@ -49,7 +78,7 @@ class StateMachine(RuleBasedStateMachine):
     def start(self, data: dict[Any, Any]) -> None:
         self.model = copy.deepcopy(data)
         self.saved = copy.deepcopy(data)
-        self.state: State[Any, Any] = State(data)
+        self.state: FastestState[Any, Any] = State(data)
 
     def known(self, data: st.DataObject) -> Any:
         return data.draw(st.sampled_from(list(self.model)))
@@ -125,6 +154,7 @@ class StateMachine(RuleBasedStateMachine):
         assert not self.state.is_changed
         assert self.state.take_changes() == ({}, [])
 
+    @precondition(lambda self: self.before is None)
     @rule()
     def begin_undo(self) -> None:
         self.before = copy.deepcopy(self.model)
@@ -142,6 +172,10 @@ class StateMachine(RuleBasedStateMachine):
     def end_undo(self) -> None:
         self.before = None
         self.state.end_undo()
+
+    @rule(key=KEYS)
+    def contains(self, key: Any) -> None:
+        assert (key in self.state) == (key in self.model)
 
     @rule(keys=st.lists(KEYS, max_size=4))
     def tally(self, keys: list[Any]) -> None:
@@ -163,7 +197,18 @@ class StateMachine(RuleBasedStateMachine):
             self.look()
 
 
-TestStateMachine = StateMachine.TestCase
+def test_behaves_as_a_dict_that_knows_its_changes() -> None:
+    run_state_machine_as_test(StateMachine)
+
+
+def test_a_default_may_be_named() -> None:
+    assert State({"a": 1}).get("b", default=2) == 2
+    wrong: list[tuple[Any, ...]] = [(), ("a", 1, 2)]
+    for arguments in wrong:
+        with pytest.raises(TypeError):
+            State().get(*arguments)
+    with pytest.raises(TypeError):
+        State().get("a", other=2)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("read", sorted(READS))
@@ -221,20 +266,34 @@ def test_what_was_undone_does_not_change_later() -> None:
     assert state.view() == {"k": [1]}
 
 
-@pytest.mark.parametrize("undoing", [False, True])
-def test_what_is_no_number_cannot_be_tallied_and_loses_nothing(undoing: bool) -> None:
+def test_what_is_no_number_cannot_be_tallied_and_loses_nothing() -> None:
     state = State[str, Any]({"a": 1, "b": "text"})
-    if undoing:
-        state.begin_undo()
-        with pytest.raises(TypeError):
-            state.tally(["a", "a", "b"])
-        state.undo()
-        assert state.view() == {"a": 1, "b": "text"}
-        return
     state.tally(["a", "a", "b"])
     for _ in range(2):
         with pytest.raises(TypeError):
             state.take_changes()  # never without what was tallied
+
+
+def test_what_is_no_number_can_be_undone() -> None:
+    state = State[str, Any]({"a": 1, "b": "text"})
+    state.tally(["a"])
+    state.begin_undo()
+    state.tally(["a", "b"])
+    with pytest.raises(TypeError):
+        state.get("b")
+    state.undo()
+    assert state.view() == {"a": 2, "b": "text"}
+
+
+@pytest.mark.parametrize("undoing", [False, True])
+def test_what_cannot_be_a_key_is_not_tallied(undoing: bool) -> None:
+    state = State[Any, int]()
+    if undoing:
+        state.begin_undo()
+    with pytest.raises(TypeError):
+        state.tally(iter([[]]))
+    state.end_undo()
+    assert state.view() == {}
 
 
 def test_memory_is_given_back_bit_by_bit() -> None:

@@ -1,5 +1,7 @@
 """Plugins that refuse one record in so many: what failures cost them, record by record and in batches."""
 
+import random
+from bisect import bisect_left
 from typing import Any, Final
 
 from framework import Batch, Options, Output, Processor, Record, State, TopicPartition
@@ -9,6 +11,8 @@ __all__ = ["CountBatches", "CountRecords", "CountRefusing", "ListBatches", "List
 _KEPT: Final = 10
 """So many of its latest offsets are kept for each key, by those that keep lists."""
 _NEVER: Final = 1 << 62
+_OFFSETS: Final = 1_000_000
+"""Records beyond these are all good."""
 
 
 class FailingOptions(Options):
@@ -18,30 +22,31 @@ class FailingOptions(Options):
 
 
 class _Failing(Processor):
-    """Refuses each record whose offset is a multiple of `one_in`."""
+    """Refuses one record in `one_in`; which ones, is drawn at random, and the same in each run."""
 
     api_version = 1
     Options = FailingOptions
 
     def __init__(self, options: FailingOptions, partition: TopicPartition) -> None:
         super().__init__(options, partition)
-        self._one_in = options.one_in
+        drawn = random.Random(partition.partition).sample(range(_OFFSETS), _OFFSETS // options.one_in)  # noqa: S311 - no secret
+        self._bad_offsets = [*sorted(drawn), _NEVER]
+        self._are_bad = set(drawn)
 
     def _check(self, record: Record) -> None:
-        if record.offset % self._one_in == self._one_in - 1:
+        if record.offset in self._are_bad:
             raise ValueError("one of the bad ones")
 
     def _good(self, batch: Batch) -> int:
         """How many records come before the first bad one."""
-        return self._one_in - 1 - batch.offsets[0] % self._one_in
+        first = batch.offsets[0]
+        return min(self._bad_offsets[bisect_left(self._bad_offsets, first)] - first, len(batch))
 
-    def _bad(self, batch: Batch) -> range:
+    def _bad(self, batch: Batch) -> list[int]:
         """The positions of the bad records."""
-        return range(self._good(batch), len(batch), self._one_in)
-
-    def _check_batch(self, batch: Batch) -> None:
-        if self._good(batch) < len(batch):
-            raise ValueError("one of the bad ones")
+        first = batch.offsets[0]
+        among = (bisect_left(self._bad_offsets, end) for end in (first, first + len(batch)))
+        return [offset - first for offset in self._bad_offsets[slice(*among)]]
 
 
 class CountRecords(_Failing):
@@ -56,8 +61,10 @@ class CountBatches(CountRecords):
     """The same, many at once."""
 
     def process_batch(self, batch: Batch, state: State[Any, int], out: Output) -> None:
-        state.tally(batch.keys[: self._good(batch)])
-        self._check_batch(batch)
+        good = self._good(batch)
+        state.tally(batch.keys[:good])
+        if good < len(batch):
+            raise ValueError("one of the bad ones")
 
 
 class CountRefusing(CountRecords):
@@ -86,14 +93,15 @@ class ListBatches(ListRecords):
         good = self._good(batch)
         for key, offset in zip(batch.keys[:good], batch.offsets[:good], strict=True):
             _append(state, key, offset)
-        self._check_batch(batch)
+        if good < len(batch):
+            raise ValueError("one of the bad ones")
 
 
 class ListRefusing(ListRecords):
     """The same, many at once, and the bad ones refused."""
 
     def process_batch(self, batch: Batch, state: State[Any, list[int]], out: Output) -> None:
-        bad = self._bad(batch)
+        bad = set(self._bad(batch))
         for position, (key, offset) in enumerate(zip(batch.keys, batch.offsets, strict=True)):
             if position in bad:
                 out.refuse(position, ValueError("one of the bad ones"))

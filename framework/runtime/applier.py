@@ -190,7 +190,7 @@ class Applier(ABC):
 
     async def _apply_run(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
         """Apply a run of deserialized records the fast way if that is safe, else with undo; `raw` has them as bytes."""
-        by_batch, by_record = (_overrides(self.definition.processor, name) for name in ("process_batch", "process"))
+        by_batch = self.definition.processor.process_batch is not Processor.process_batch
         if not len(batch):
             pass
         elif self._known_position >= self._careful_until:
@@ -198,12 +198,10 @@ class Applier(ABC):
                 self._apply_batch(batch, raw)
             else:
                 await self._apply_records(batch, breathe)
-        elif not by_batch:
-            await self._apply_records_carefully(batch, raw, breathe)
-        elif by_record:
+        elif by_batch:
             await self._apply_slices_carefully(batch, raw, breathe)
         else:
-            await self._apply_halves_carefully(batch, raw, breathe)
+            await self._apply_records_carefully(batch, raw, breathe)
         if self.is_running:
             self.position = batch.end
 
@@ -299,45 +297,32 @@ class Applier(ABC):
             self._rewind(piece.end, error)
 
     async def _apply_slices_carefully(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
-        """Apply slice by slice; in one that fails, `process` tells which record it is."""
+        """Apply slice by slice; one that fails is cut until a record that fails stands alone."""
         deadline = self._clock() + _SLICE
-        begin = touched = 0
-        if batch.offsets[0] == self._failing_offset:
-            begin = await self._apply_until_failure([batch[0]], 0, batch, raw)
-        while begin < len(batch):
-            end = min(begin + self._careful_slice, len(batch))
-            piece = self._read_again(batch.slice(begin, end), min(end, touched) - begin, raw)
-            if self._try(piece, raw) is None:
-                self._keep(piece)
-                begin = end
+        count = len(batch)
+        begin = suspects = touched = 0
+        sizes = [1] if batch.offsets[0] == self._failing_offset else []
+        while begin < count:
+            if sizes:
+                end = begin + sizes.pop()
+            elif begin < suspects:
+                end = begin + max(1, (suspects - begin) // 2)
             else:
-                touched = max(touched, end)
-                records = list(self._read_again(piece, end - begin, raw))
-                begin = await self._apply_until_failure(records, begin, batch, raw)
-            if self._clock() > deadline:
-                await breathe()
-                if not self.is_running:
-                    return
-                deadline = self._clock() + _SLICE
-
-    async def _apply_halves_carefully(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
-        """Apply slice by slice; one that fails is halved until a record that fails stands alone."""
-        deadline = self._clock() + _SLICE
-        begin = touched = 0
-        suspects = 1 if batch.offsets[0] == self._failing_offset else 0
-        while begin < len(batch):
-            size = max(1, (suspects - begin) // 2) if begin < suspects else self._careful_slice
-            end = min(begin + size, len(batch))
-            piece = self._read_again(batch.slice(begin, end), min(end, touched) - begin, raw)
-            error = self._try(piece, raw)
+                end = min(begin + self._careful_slice, count)
+            piece = batch.slice(begin, end)
+            if begin < touched:
+                piece = self._read_again(piece, touched - begin, raw)
+            got_through, error = self._try(piece, raw)
             if error is None:
-                self._keep(piece)
+                self._keep(piece, end - begin)
                 begin = end
             elif end - begin == 1:
                 self._fit_slices()
                 self._fail(raw, piece.offsets[0], piece.keys[0], error)
                 begin = suspects = end
             else:
+                if begin >= suspects:  # most plugins go record by record, so the culprit comes where it stopped
+                    sizes = [1, got_through] if 0 < got_through < end - begin else [1]
                 suspects, touched = end, max(touched, end)
             if self._clock() > deadline:
                 await breathe()
@@ -345,24 +330,25 @@ class Applier(ABC):
                     return
                 deadline = self._clock() + _SLICE
 
-    def _keep(self, piece: Batch) -> None:
-        """A slice was applied wholly."""
+    def _keep(self, piece: Batch, count: int) -> None:
+        """A slice of that many records was applied wholly."""
         self.last_offset, self.position = piece.offsets[-1], piece.end
-        self.applied += len(piece)
-        self._good_run += len(piece)
-        self._careful_slice = max(self._careful_slice, self._good_run // 3)
+        self.applied += count
+        self._good_run += count
+        self._careful_slice = max(self._careful_slice, self._good_run // 2)
 
     def _fit_slices(self) -> None:
-        """After a record that failed: slices are to be a third as long as the way from one such record to the next."""
-        self._careful_slice = max(1, (self._careful_slice + self._good_run // 3) // 2)
+        """After a record that failed: slices are to be half as long as the way from one such record to the next."""
+        self._careful_slice = max(1, (self._careful_slice + self._good_run // 2) // 2)
         self._good_run = 0
 
     def _read_again(self, piece: Batch, count: int, raw: Batch) -> Batch:
         """Deserialize its first records anew: a try that failed may have changed their keys and values in place."""
         formats = (("keys", self.definition.key_format), ("values", self.definition.value_format))
         mutable = [(name, form) for name, form in formats if form.mutable]
-        if not mutable or count <= 0:
+        if not mutable:
             return piece
+        count = min(count, len(piece))
         first = bisect_left(raw.offsets, piece.offsets[0])
         columns = {
             name: [*form.read_column(getattr(raw, name)[first : first + count]), *getattr(piece, name)[count:]]
@@ -370,20 +356,22 @@ class Applier(ABC):
         }
         return piece.with_columns(**columns)
 
-    def _try(self, piece: Batch, raw: Batch) -> Exception | None:
-        """Apply some records wholly, or leave no trace of them."""
-        mark = self._out._mark()
-        self._memory.begin_undo()
-        self._out._begin_batch(piece.offsets)
+    def _try(self, piece: Batch, raw: Batch) -> tuple[int, Exception | None]:
+        """Apply some records wholly, or leave no trace of them; then, how many it seems to have got through."""
+        out, state = self._out, self._memory
+        mark = out._mark()
+        state.begin_undo()
+        out._begin_batch(piece.offsets)
         try:
-            self._live_processor.process_batch(piece, self._memory, self._out)
+            self._live_processor.process_batch(piece, state, out)
         except Exception as error:
-            return self._undo(mark, error)
-        refusal = self._skip_refused(piece, raw)
-        if refusal is not None:
-            return self._undo(mark, refusal)
-        self._memory.end_undo()
-        return None
+            return state.touched, self._undo(mark, error)
+        if out._refused:
+            refusal = self._skip_refused(piece, raw)
+            if refusal is not None:
+                return 0, self._undo(mark, refusal)
+        state.end_undo()
+        return 0, None
 
     def _undo(self, mark: int, error: Exception) -> Exception:
         self._memory.undo()
@@ -473,10 +461,6 @@ class Applier(ABC):
     def take_outputs(self) -> list[OutputRecord]:
         """What the processor sent since the last call."""
         return self._out._take()
-
-
-def _overrides(processor: type[Processor], method: str) -> bool:
-    return getattr(processor, method) is not getattr(Processor, method)
 
 
 def _read_part(raw: Batch, name: str, form: Format) -> tuple[Sequence[Any], dict[int, Exception]]:

@@ -1,5 +1,6 @@
-"""Reads fetched Kafka record batches, of message format v2, in C. `framework` uses it where it is installed."""
+"""Reads fetched Kafka record batches, and keeps values by key, in C. `framework` uses it where it is installed."""
 
 from framework_speedups._native import Batch, Rows, batches, crc32c
+from framework_speedups._values import Values
 
-__all__ = ["Batch", "Rows", "batches", "crc32c"]
+__all__ = ["Batch", "Rows", "Values", "batches", "crc32c"]

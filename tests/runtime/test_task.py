@@ -18,6 +18,7 @@ from framework import (
     DeserializationError,
     InternalError,
     OffsetOutOfRangeError,
+    ProcessingError,
     Processor,
     Record,
     RecordError,
@@ -263,6 +264,22 @@ async def test_a_value_that_the_codec_cannot_hold_is_named_and_nothing_is_captur
     task = running(make_task(Bad))
     await task.apply(batch(["a", "b"]), breathe)
     with pytest.raises(CodecError, match=r"codec json cannot hold the state of key 'b'.*object"):
+        await task.capture()
+    assert task.status is TaskStatus.FAILED
+
+
+@pytest.mark.parametrize("keeps_rows", [True, False])
+async def test_what_was_tallied_but_cannot_be_counted_fails_the_task_and_names_the_key(keeps_rows):
+    class Mixed(Processor):
+        api_version = 1
+
+        def process_batch(self, batch, state, out):
+            state.update({"b": "text"})
+            state.tally(["a", "b"])
+
+    task = running(make_task(Mixed, keeps_rows=keeps_rows))
+    await task.apply(batch(["a", "b"]), breathe)
+    with pytest.raises(ProcessingError, match=r"key 'b' was tallied, but its value is of type str; nothing"):
         await task.capture()
     assert task.status is TaskStatus.FAILED
 

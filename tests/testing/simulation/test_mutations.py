@@ -187,7 +187,8 @@ def a_tally_is_lost_where_it_meets_a_checkpoint(stack):
 
 @mutation
 def reading_a_mutable_value_marks_nothing(stack):
-    replaced(stack, State, "_touch", lambda self, key: None)
+    replaced(stack, State, "get", lambda self, key, /, default=None: self.view().get(key, default))
+    replaced(stack, State, "__getitem__", lambda self, key: self.view()[key])
 
 
 @mutation

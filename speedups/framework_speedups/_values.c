@@ -1,0 +1,306 @@
+/* Values by key that know which ones changed, and which they were before: the part of a state that runs for each record.
+ *
+ * The plain twin is framework/_values.py; it says what each method does. A state adds the rest in Python.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+#include <structmember.h>
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *data;      /* a dict */
+    PyObject *changed;   /* a set of keys */
+    PyObject *undo;      /* a dict of values from before by key, or None */
+    PyObject *immutable; /* a frozenset of types */
+    PyObject *copied;    /* makes a deep copy */
+    PyObject *missing;   /* stands for no value in `undo` */
+    char unsettled;
+} Values;
+
+/* ---- Values that can change in place */
+
+/* Whether a value cannot change in place; -1 with an error set. */
+static inline int is_immutable(const Values *self, PyObject *value)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    if (type == &PyLong_Type || type == &PyUnicode_Type || type == &PyFloat_Type || value == Py_None)
+        return 1;
+    if (type == &PyList_Type || type == &PyDict_Type)
+        return 0;
+    return PySet_Contains(self->immutable, (PyObject *)type);
+}
+
+static int holds_only_immutable(const Values *self, PyObject *list)
+{
+    for (Py_ssize_t i = 0; i < PyList_Size(list); i++) {
+        int immutable = is_immutable(self, PyList_GetItem(list, i));
+        if (immutable != 1)
+            return immutable;
+    }
+    return 1;
+}
+
+static int has_only_immutable_values(const Values *self, PyObject *dict)
+{
+    PyObject *value;
+    Py_ssize_t position = 0;
+    while (PyDict_Next(dict, &position, NULL, &value)) {
+        int immutable = is_immutable(self, value);
+        if (immutable != 1)
+            return immutable;
+    }
+    return 1;
+}
+
+/* A deep copy: made here where a list or a dict holds nothing that can change in place. */
+static PyObject *copy_of(const Values *self, PyObject *value)
+{
+    int flat = 0;
+    if (PyList_CheckExact(value)) {
+        flat = holds_only_immutable(self, value);
+        if (flat == 1)
+            return PyList_GetSlice(value, 0, PyList_Size(value));
+    } else if (PyDict_CheckExact(value)) {
+        flat = has_only_immutable_values(self, value);
+        if (flat == 1)
+            return PyDict_Copy(value);
+    }
+    return flat < 0 ? NULL : PyObject_CallFunctionObjArgs(self->copied, value, NULL);
+}
+
+/* ---- Remembering */
+
+static int is_complete(const Values *self)
+{
+    if (self->data != NULL && self->changed != NULL && self->immutable != NULL && self->copied != NULL
+        && self->missing != NULL)
+        return 1;
+    PyErr_SetString(PyExc_SystemError, "values without __init__, or of which a part was deleted");
+    return 0;
+}
+
+static inline int has_undo(const Values *self)
+{
+    return self->undo != NULL && self->undo != Py_None;
+}
+
+/* Remember the value of a key from before, NULL for none, unless that is done. */
+static int remember(Values *self, PyObject *key, PyObject *value)
+{
+    PyObject *undo = self->undo;
+    if (PyDict_GetItemWithError(undo, key) != NULL)
+        return 0;
+    if (PyErr_Occurred())
+        return -1;
+    Py_INCREF(undo);
+    PyObject *before;
+    int immutable = value == NULL ? 1 : is_immutable(self, value);
+    if (immutable < 0)
+        before = NULL;
+    else if (immutable)
+        before = Py_NewRef(value == NULL ? self->missing : value);
+    else
+        before = copy_of(self, value);
+    int status = before == NULL ? -1 : PyDict_SetItem(undo, key, before);
+    Py_XDECREF(before);
+    Py_DECREF(undo);
+    return status;
+}
+
+/* Before a key is looked at: add to its value what was tallied. */
+static int settle(Values *self, PyObject *key)
+{
+    if (!self->unsettled)
+        return 0;
+    PyObject *name = PyUnicode_InternFromString("_settle_key");
+    PyObject *result = name == NULL ? NULL : PyObject_CallMethodObjArgs((PyObject *)self, name, key, NULL);
+    Py_XDECREF(name);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* A new reference to the value, which counts as changed if it can change; NULL, also without an error, for none. */
+static PyObject *value_of(Values *self, PyObject *key)
+{
+    if (!is_complete(self) || settle(self, key) < 0)
+        return NULL;
+    PyObject *value = PyDict_GetItemWithError(self->data, key);
+    if (value == NULL)
+        return NULL;
+    Py_INCREF(value);
+    int status = is_immutable(self, value);
+    if (status == 0) {
+        status = has_undo(self) ? remember(self, key, value) : 0;
+        if (status == 0)
+            status = PySet_Add(self->changed, key);
+    }
+    if (status < 0)
+        Py_CLEAR(value);
+    return value;
+}
+
+/* ---- The mapping's methods */
+
+static PyObject *values_subscript(PyObject *self, PyObject *key)
+{
+    PyObject *value = value_of((Values *)self, key);
+    if (value == NULL && !PyErr_Occurred()) {
+        PyObject *error = PyObject_CallFunctionObjArgs(PyExc_KeyError, key, NULL);
+        if (error != NULL) {
+            PyErr_SetObject(PyExc_KeyError, error);
+            Py_DECREF(error);
+        }
+    }
+    return value;
+}
+
+static PyObject *values_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    Py_ssize_t named = names == NULL ? 0 : PyTuple_Size(names);
+    if (count < 1 || count + named > 2)
+        return PyErr_Format(PyExc_TypeError, "get expected 1 or 2 arguments, got %zd", count + named);
+    if (named && PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, 0), "default") != 0)
+        return PyErr_Format(PyExc_TypeError, "get got an unexpected keyword argument %R", PyTuple_GetItem(names, 0));
+    PyObject *value = value_of((Values *)self, args[0]);
+    if (value != NULL || PyErr_Occurred())
+        return value;
+    return Py_NewRef(count + named == 2 ? args[1] : Py_None);
+}
+
+static int values_set(PyObject *object, PyObject *key, PyObject *value)
+{
+    Values *self = (Values *)object;
+    if (!is_complete(self) || settle(self, key) < 0)
+        return -1;
+    if (has_undo(self)) {
+        PyObject *before = PyDict_GetItemWithError(self->data, key);
+        if (before == NULL && PyErr_Occurred())
+            return -1;
+        Py_XINCREF(before);
+        int status = remember(self, key, before);
+        Py_XDECREF(before);
+        if (status < 0)
+            return -1;
+    }
+    int status = value == NULL ? PyDict_DelItem(self->data, key) : PyDict_SetItem(self->data, key, value);
+    return status < 0 ? -1 : PySet_Add(self->changed, key);
+}
+
+/* ---- The type */
+
+static int values_init(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+    Values *self = (Values *)object;
+    PyObject *data, *immutable, *copied, *missing;
+    if (kwargs != NULL && PyDict_Size(kwargs) > 0) {
+        PyErr_SetString(PyExc_TypeError, "Values takes no keyword arguments");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(args, "O!OOO:Values", &PyDict_Type, &data, &immutable, &copied, &missing))
+        return -1;
+    PyObject *changed = PySet_New(NULL);
+    if (changed == NULL)
+        return -1;
+    PyObject *old[] = {self->data, self->changed, self->undo, self->immutable, self->copied, self->missing};
+    self->data = Py_NewRef(data);
+    self->changed = changed;
+    self->undo = Py_NewRef(Py_None);
+    self->immutable = Py_NewRef(immutable);
+    self->copied = Py_NewRef(copied);
+    self->missing = Py_NewRef(missing);
+    self->unsettled = 0;
+    for (size_t i = 0; i < sizeof old / sizeof *old; i++)
+        Py_XDECREF(old[i]);
+    return 0;
+}
+
+static int values_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    Values *self = (Values *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->data);
+    Py_VISIT(self->changed);
+    Py_VISIT(self->undo);
+    Py_VISIT(self->immutable);
+    Py_VISIT(self->copied);
+    Py_VISIT(self->missing);
+    return 0;
+}
+
+static int values_clear(PyObject *object)
+{
+    Values *self = (Values *)object;
+    Py_CLEAR(self->data);
+    Py_CLEAR(self->changed);
+    Py_CLEAR(self->undo);
+    Py_CLEAR(self->immutable);
+    Py_CLEAR(self->copied);
+    Py_CLEAR(self->missing);
+    return 0;
+}
+
+static void values_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    values_clear(self);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyMemberDef values_members[] = {
+    {"_data", T_OBJECT_EX, offsetof(Values, data), 0, NULL},
+    {"_changed", T_OBJECT_EX, offsetof(Values, changed), 0, NULL},
+    {"_undo", T_OBJECT_EX, offsetof(Values, undo), 0, NULL},
+    {"_unsettled", T_BOOL, offsetof(Values, unsettled), 0, NULL},
+    {NULL}
+};
+static PyMethodDef values_methods[] = {
+    {"get", (PyCFunction)(void (*)(void))values_get, METH_FASTCALL | METH_KEYWORDS,
+     "The value of a key, which counts as changed if it can change in place; else the second argument, or None."},
+    {NULL}
+};
+static PyType_Slot values_slots[] = {
+    {Py_tp_doc, "Values by key that know which ones changed, and which they were before."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, values_init},
+    {Py_tp_dealloc, values_dealloc},
+    {Py_tp_traverse, values_traverse},
+    {Py_tp_clear, values_clear},
+    {Py_tp_members, values_members},
+    {Py_tp_methods, values_methods},
+    {Py_mp_subscript, values_subscript},
+    {Py_mp_ass_subscript, values_set},
+    {0, NULL}
+};
+static PyType_Spec values_spec = {
+    .name = "framework_speedups.Values",
+    .basicsize = sizeof(Values),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = values_slots,
+};
+
+static int module_exec(PyObject *module)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, &values_spec, NULL);
+    int status = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
+    Py_XDECREF(type);
+    return status;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    {0, NULL}
+};
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "framework_speedups._values",
+    .m_slots = module_slots,
+};
+
+PyMODINIT_FUNC PyInit__values(void)
+{
+    return PyModuleDef_Init(&module_def);
+}
