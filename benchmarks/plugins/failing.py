@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from framework import Batch, Options, Output, Processor, Record, State, TopicPartition
 
-__all__ = ["CountBatches", "CountRecords", "CountRefusing", "ListBatches", "ListRecords", "ListRefusing"]
+__all__ = ["CountBatches", "CountRecords", "CountRefusing", "ListBatches", "ListRecords", "ListRefusing", "SumBatches"]
 
 _KEPT: Final = 10
 """So many of its latest offsets are kept for each key, by those that keep lists."""
@@ -107,6 +107,19 @@ class ListRefusing(ListRecords):
                 out.refuse(position, ValueError("one of the bad ones"))
             else:
                 _append(state, key, offset)
+
+
+class SumBatches(_Failing):
+    """Adds up what JSON values say for each key, many at once."""
+
+    value_format = "json"
+
+    def process_batch(self, batch: Batch, state: State[Any, int], out: Output) -> None:
+        good = self._good(batch)
+        for key, value in zip(batch.keys[:good], batch.values[:good], strict=True):
+            state[key] = state.get(key, 0) + value["n"]
+        if good < len(batch):
+            raise ValueError("one of the bad ones")
 
 
 def _append(state: State[Any, list[int]], key: Any, offset: int) -> None:

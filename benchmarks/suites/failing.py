@@ -18,7 +18,7 @@ from benchmarks.targets import Measured, Target
 from benchmarks.topic import Topic, Traffic
 from framework.stores.sqlite import SqliteStore
 
-DESCRIPTION: Final = "one record in a hundred is bad and skipped, against none, for plugins of six kinds"
+DESCRIPTION: Final = "one record in a hundred is bad and skipped, against none, for plugins of seven kinds"
 RECORDS: Final = 2_000_000
 QUICK_RECORDS: Final = 100_000
 _ONE_IN: Final = 100
@@ -28,6 +28,7 @@ _PLUGINS: Final = {
     "CountBatches": "counts, process_batch raises",
     "CountRefusing": "counts, process_batch refuses",
     "CountRecords": "counts, process",
+    "SumBatches": "sums JSON values, process_batch raises",
     "ListBatches": "changes lists in place, process_batch raises",
     "ListRefusing": "changes lists in place, process_batch refuses",
     "ListRecords": "changes lists in place, process",

@@ -40,6 +40,8 @@ _CAREFUL_SLICE: Final = 32
 """Records that are given to `process` with undo, before what was changed counts as kept."""
 _FIRST_CAREFUL_SLICE: Final = 32
 """Records that are given to `process_batch` with undo, until it is known how often they fail."""
+_SLICE_SECONDS: Final = 6e-6
+"""What such a slice costs beyond what its records do; *measured*."""
 
 
 class Rewind(Exception):  # noqa: N818 - a step of the task's life, not an error
@@ -88,8 +90,9 @@ class Applier(ABC):
         self._state: State[Any, Any] | None = None
         self._careful_until = 0
         self._careful_run = _CAREFUL_RUN
-        self._careful_slice = _FIRST_CAREFUL_SLICE
+        self._careful_slice = self._usual_run = _FIRST_CAREFUL_SLICE
         self._good_run = 0
+        self._usual_seconds = self._good_seconds = 0.0
         self._failures: dict[int, ProcessingError] = {}
         self._forget()
 
@@ -270,7 +273,7 @@ class Applier(ABC):
             self._good_run += good
         if error is None:
             return end
-        self._fit_slices()
+        self._end_good_run()
         self._fail(raw, batch.offsets[end], batch.keys[end], error)
         return end + 1
 
@@ -298,7 +301,8 @@ class Applier(ABC):
 
     async def _apply_slices_carefully(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
         """Apply slice by slice; one that fails is cut until a record that fails stands alone."""
-        deadline = self._clock() + _SLICE
+        began = self._clock()
+        deadline = began + _SLICE
         count = len(batch)
         begin = suspects = touched = 0
         sizes = [1] if batch.offsets[0] == self._failing_offset else []
@@ -313,34 +317,54 @@ class Applier(ABC):
             if begin < touched:
                 piece = self._read_again(piece, touched - begin, raw)
             got_through, error = self._try(piece, raw)
+            now = self._clock()
             if error is None:
-                self._keep(piece, end - begin)
+                self._keep(piece, end - begin, now - began)
                 begin = end
             elif end - begin == 1:
-                self._fit_slices()
+                self._end_good_run()
                 self._fail(raw, piece.offsets[0], piece.keys[0], error)
                 begin = suspects = end
+                now = self._clock()
             else:
                 if begin >= suspects:  # most plugins go record by record, so the culprit comes where it stopped
                     sizes = [1, got_through] if 0 < got_through < end - begin else [1]
                 suspects, touched = end, max(touched, end)
-            if self._clock() > deadline:
+            began = now
+            if now > deadline:
                 await breathe()
                 if not self.is_running:
                     return
-                deadline = self._clock() + _SLICE
+                began = self._clock()
+                deadline = began + _SLICE
 
-    def _keep(self, piece: Batch, count: int) -> None:
+    def _keep(self, piece: Batch, count: int, seconds: float) -> None:
         """A slice of that many records was applied wholly."""
         self.last_offset, self.position = piece.offsets[-1], piece.end
         self.applied += count
         self._good_run += count
-        self._careful_slice = max(self._careful_slice, self._good_run // 2)
+        self._good_seconds += seconds
+        if self._good_run > 2 * self._usual_run:
+            self._usual_run, self._usual_seconds = self._good_run, self._good_seconds
+            self._fit_slices()
+
+    def _end_good_run(self) -> None:
+        """A record has failed."""
+        self._usual_run = max(1, (self._usual_run + self._good_run) // 2)
+        self._usual_seconds = (self._usual_seconds + self._good_seconds) / 2
+        self._good_run, self._good_seconds = 0, 0.0
+        self._fit_slices()
 
     def _fit_slices(self) -> None:
-        """After a record that failed: slices are to be half as long as the way from one such record to the next."""
-        self._careful_slice = max(1, (self._careful_slice + self._good_run // 2) // 2)
-        self._good_run = 0
+        """Longer slices repeat more work after a failure, shorter ones cost more each.
+
+        By Young's formula for the time between checkpoints (Communications of the ACM 17(9), 1974): the square root of
+        twice the cost of one times the mean time between failures; here, of that time's records.
+        """
+        part = 0.5
+        if self._usual_seconds > 0:  # else the clock is too coarse to tell
+            part = min(part, math.sqrt(2 * _SLICE_SECONDS / self._usual_seconds))
+        self._careful_slice = max(1, round(part * self._usual_run))
 
     def _read_again(self, piece: Batch, count: int, raw: Batch) -> Batch:
         """Deserialize its first records anew: a try that failed may have changed their keys and values in place."""
@@ -358,12 +382,12 @@ class Applier(ABC):
 
     def _try(self, piece: Batch, raw: Batch) -> tuple[int, Exception | None]:
         """Apply some records wholly, or leave no trace of them; then, how many it seems to have got through."""
-        out, state = self._out, self._memory
+        processor, out, state = self._live_processor, self._out, self._memory
         mark = out._mark()
         state.begin_undo()
         out._begin_batch(piece.offsets)
         try:
-            self._live_processor.process_batch(piece, state, out)
+            processor.process_batch(piece, state, out)
         except Exception as error:
             return state.touched, self._undo(mark, error)
         if out._refused:
