@@ -30,8 +30,8 @@ class State(Values, MutableMapping[K, V], Generic[K, V]):
     Reading a mutable value marks its key as changed, so `state[k].append(x)` is never lost. A value must not be kept
     and changed without reading it again: by then its key may count as saved.
 
-    What `tally` counts is added up apart, and settled when anything reads or writes values: the values of hundreds of
-    thousands of keys are then touched once a checkpoint, not once a record.
+    What `tally` counts is added up apart, and settled when somebody reads or writes the key's value, or looks at all:
+    the values of hundreds of thousands of keys are then touched once a checkpoint, not once a record.
 
     Between `begin_undo` and `end_undo` it also remembers the values from before, so that `undo` can bring them back.
     """
