@@ -7,7 +7,8 @@ The hierarchy; each class carries the exit status of the command that it ends::
     │   └── PluginError               2  a plugin cannot be found, imported or used
     ├── ProcessingError               1  a record could not be applied
     │   ├── RecordError               1  a processor refused or failed on a record
-    │   └── DeserializationError      1  a key or value is not in the declared format
+    │   ├── DeserializationError      1  a key or value is not in the declared format
+    │   └── TallyError                1  a key was tallied whose value is no number; a TypeError, too
     ├── OutputError                   1  an output was not acknowledged
     ├── CodecError                    1  a value that the codec cannot hold without loss
     ├── StoreError                    1  the store could not read or write (disk, permissions)
@@ -46,6 +47,7 @@ __all__ = [
     "StateError",
     "StateIncompatibleError",
     "StoreError",
+    "TallyError",
     "TopicNotFoundError",
     "TopicRecreatedError",
     "UsageError",
@@ -78,6 +80,10 @@ class RecordError(ProcessingError):
 
 class DeserializationError(ProcessingError):
     """A record's key or value is not in the format that the processor reads."""
+
+
+class TallyError(ProcessingError, TypeError):
+    """`State.tally` got a key whose value is no number: a fault of the plugin, whatever the record."""
 
 
 class OutputError(FrameworkError):

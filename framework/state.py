@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from framework import _values
 from framework._values import IMMUTABLE, MISSING, copied
+from framework.errors import TallyError
 
 if TYPE_CHECKING:
     Values = _values.Values
@@ -41,7 +42,7 @@ class State(Values, MutableMapping[K, V], Generic[K, V]):
     def __init__(self, data: dict[K, V] | None = None) -> None:
         super().__init__({} if data is None else data, IMMUTABLE, copied, MISSING)
         self._tallied: dict[K, int] = {}
-        self._pending: list[K] = []
+        self._pending: dict[K, int] = {}
         """Tallied since `begin_undo`."""
 
     if TYPE_CHECKING:
@@ -97,48 +98,44 @@ class State(Values, MutableMapping[K, V], Generic[K, V]):
     def tally(self: "State[K, int]", keys: Iterable[K]) -> None:
         """Add 1 to the value of each key, as often as it comes; a key without a value begins at 0.
 
-        The fast way to count, for states whose values are all whole numbers: one that is not is a `TypeError`, here or
-        when values are next read or stored.
+        The fast way to count, for states whose values are all whole numbers. For one that is not, `TallyError` comes
+        when it is next read or stored, and ends the run, whatever `--on-error` says: it is not the fault of a record.
         """
+        if not isinstance(keys, (list, tuple)):
+            keys = list(keys)  # making them may read this state
         self._unsettled = True
-        if self._undo is None:
-            _add_counts(self._tallied, keys)
-            return
-        keys = tuple(keys)
-        hash(keys)  # what cannot be a key must fail now, as it would without undo
-        self._pending += keys
+        _add_counts(self._tallied if self._undo is None else self._pending, keys)
 
     def _settle(self) -> None:
         if self._unsettled:
             self.settle(len(self._tallied))
-            if self._pending:
-                self._settle_pending()
+            for key in list(self._pending):
+                self._settle_pending(key)
             self._unsettled = False
 
     def _settle_key(self, key: Any) -> None:
-        if self._pending:
-            self._settle_pending()
-        self._settle_kept(key)
-
-    def _settle_kept(self, key: Any) -> None:
         count = self._tallied.get(key)
         if count is not None:
-            data: dict[Any, Any] = self._data
-            data[key] = data.get(key, 0) + count
+            self._add(key, count)
             del self._tallied[key]
-            self._changed.add(key)
+        if key in self._pending:
+            self._settle_pending(key)
 
-    def _settle_pending(self) -> None:
-        counts: dict[Any, int] = {}
-        _add_counts(counts, self._pending)
-        for key in counts:
-            self._settle_kept(key)
+    def _settle_pending(self, key: K) -> None:
+        self._remember_all((key,))
+        self._add(key, self._pending[key])
+        del self._pending[key]
+
+    def _add(self, key: K, count: int) -> None:
         data: dict[Any, Any] = self._data
-        new = {key: data.get(key, 0) + count for key, count in counts.items()}
-        self._remember_all(new)
-        data.update(new)
-        self._changed.update(new)
-        self._pending = []
+        try:
+            data[key] = data.get(key, 0) + count
+        except TypeError as error:
+            raise self._no_number(key) from error
+        self._changed.add(key)
+
+    def _no_number(self, key: K) -> TallyError:
+        return TallyError(f"key {key!r} was tallied, but its value is of type {type(self._data[key]).__name__}")
 
     def _touch_mutable(self) -> None:
         self._settle()
@@ -156,7 +153,7 @@ class State(Values, MutableMapping[K, V], Generic[K, V]):
     def settle(self, most: int) -> int:
         """Add what was tallied to the values of that many keys at the most; gives how many keys are left.
 
-        Raises `TypeError` for a value that is no number; nothing that was tallied is lost by it.
+        Raises `TallyError` for a value that is no number; nothing that was tallied is lost by it.
         """
         tallied, changed = self._tallied, self._changed
         data: dict[Any, Any] = self._data
@@ -167,9 +164,7 @@ class State(Values, MutableMapping[K, V], Generic[K, V]):
                 data[key] = get(key, 0) + count
             except TypeError as error:
                 tallied[key] = count
-                raise TypeError(
-                    f"key {key!r} was tallied, but its value is of type {type(data[key]).__name__}"
-                ) from error
+                raise self._no_number(key) from error
             changed.add(key)
         return len(tallied)
 
@@ -204,18 +199,22 @@ class State(Values, MutableMapping[K, V], Generic[K, V]):
     @property
     def touched(self) -> int:
         """How many keys that can be undone; of what was tallied, how many times."""
-        return len(self._undo or ()) + len(self._pending)
+        return len(self._undo or ()) + sum(self._pending.values())
 
     def end_undo(self) -> None:
         """Keep what was changed since `begin_undo`."""
         self._undo = None
-        if self._pending:
-            _add_counts(self._tallied, self._pending)
-            self._pending = []
+        pending, self._pending = self._pending, {}
+        if not self._tallied:
+            self._tallied = pending
+            return
+        tallied, get = self._tallied, self._tallied.get
+        for key, count in pending.items():
+            tallied[key] = get(key, 0) + count
 
     def undo(self) -> None:
         """Bring back what was there at `begin_undo`, values changed in place included."""
-        self._pending = []
+        self._pending = {}
         remembered, self._undo = self._undo, None
         if remembered is None:
             return

@@ -9,6 +9,7 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from framework import State as FastestState
+from framework import TallyError
 from framework._values import Values
 
 
@@ -177,12 +178,28 @@ class StateMachine(RuleBasedStateMachine):
     def contains(self, key: Any) -> None:
         assert (key in self.state) == (key in self.model)
 
-    @rule(keys=st.lists(KEYS, max_size=4))
-    def tally(self, keys: list[Any]) -> None:
+    @rule(keys=st.lists(KEYS, max_size=4), kind=st.sampled_from([list, tuple, iter, dict.fromkeys]))
+    def tally(self, keys: list[Any], kind: Callable[[list[Any]], Any]) -> None:
         keys = [key for key in keys if isinstance(self.model.get(key, 0), int)]
-        for key in keys:
+        for key in kind(keys):
             self.model[key] = self.model.get(key, 0) + 1
-        self.state.tally(keys)
+        self.state.tally(kind(keys))
+
+    @rule(keys=st.lists(KEYS, max_size=4), read=st.sampled_from(sorted(READS)))
+    def tally_what_is_read_meanwhile(self, keys: list[Any], read: str) -> None:
+        keys = [key for key in keys if isinstance(self.model.get(key, "none"), int)]
+        self.state.tally(key for key in keys if isinstance(READS[read](self.state, key), int))
+        for key in keys:
+            self.model[key] += 1
+
+    @rule()
+    def tally_while_it_is_read(self) -> None:
+        numbers = [key for key, value in self.model.items() if isinstance(value, int)]
+        for key in self.state:
+            if key in numbers and self.state[key] is not None:
+                self.state.tally([key])
+        for key in numbers:
+            self.model[key] += 1
 
     @rule()
     def look(self) -> None:
@@ -270,8 +287,10 @@ def test_what_is_no_number_cannot_be_tallied_and_loses_nothing() -> None:
     state = State[str, Any]({"a": 1, "b": "text"})
     state.tally(["a", "a", "b"])
     for _ in range(2):
-        with pytest.raises(TypeError):
+        with pytest.raises(TallyError, match="key 'b' was tallied, but its value is of type str"):
             state.take_changes()  # never without what was tallied
+    del state._data["b"]
+    assert state.view() == {"a": 3, "b": 1}
 
 
 def test_what_is_no_number_can_be_undone() -> None:
@@ -279,10 +298,20 @@ def test_what_is_no_number_can_be_undone() -> None:
     state.tally(["a"])
     state.begin_undo()
     state.tally(["a", "b"])
-    with pytest.raises(TypeError):
+    with pytest.raises(TallyError):
         state.get("b")
     state.undo()
     assert state.view() == {"a": 2, "b": "text"}
+
+
+@pytest.mark.parametrize("undoing", [False, True])
+def test_keys_are_taken_before_they_are_tallied(undoing: bool) -> None:
+    state = State[str, int]()
+    if undoing:
+        state.begin_undo()
+    state.tally(key for key in "aaaaa" if state.get(key, 0) < 3)
+    state.tally(key for key in ["a", "b"] if len(state) < 2)
+    assert state.take_changes() == ({"a": 6, "b": 1}, [])
 
 
 @pytest.mark.parametrize("undoing", [False, True])
@@ -291,9 +320,20 @@ def test_what_cannot_be_a_key_is_not_tallied(undoing: bool) -> None:
     if undoing:
         state.begin_undo()
     with pytest.raises(TypeError):
-        state.tally(iter([[]]))
+        state.tally(["a", [], "b"])
     state.end_undo()
-    assert state.view() == {}
+    assert state.view() == {"a": 1}  # as a loop over them would
+
+
+@pytest.mark.parametrize("undoing", [False, True])
+def test_a_new_key_may_be_tallied_while_others_are_read(undoing: bool) -> None:
+    state = State[str, int]({"a": 9, "b": 9})
+    if undoing:
+        state.begin_undo()
+    for key in state:
+        if state[key] > 5:
+            state.tally(["big"])
+    assert state.view() == {"a": 9, "b": 9, "big": 2}
 
 
 def test_memory_is_given_back_bit_by_bit() -> None:

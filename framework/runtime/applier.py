@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 from framework.codecs import Codec
 from framework.dead_letters import to_dead_letter
-from framework.errors import DeserializationError, InternalError, OutputError, ProcessingError, RecordError
+from framework.errors import DeserializationError, InternalError, OutputError, ProcessingError, RecordError, TallyError
 from framework.formats import Format
 from framework.output import Output, OutputRecord
 from framework.processor import Processor
@@ -400,14 +400,21 @@ class Applier(ABC):
     def _undo(self, mark: int, error: Exception) -> Exception:
         self._memory.undo()
         self._out._cut(mark)
+        self._raise_if_nobodys_fault(error)
         return error
 
     def _rewind(self, until: int, error: Exception) -> NoReturn:
         """Go back, and then stay careful for long: each rewind loads the whole state."""
+        self._raise_if_nobodys_fault(error)
         self._careful_until = until + self._careful_run
         self._careful_run *= 2
         log.debug("%s: rewinding to the last checkpoint after %r", self.unit, error)
         raise Rewind from error
+
+    def _raise_if_nobodys_fault(self, error: Exception) -> None:
+        """What was tallied with earlier records comes to light with one that has done nothing wrong."""
+        if isinstance(error, TallyError):
+            raise TallyError(f"plugin {self.unit.plugin} on {self.source}: {error}") from error
 
     # ---- what becomes of a record that failed
 

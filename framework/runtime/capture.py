@@ -8,7 +8,7 @@ from math import inf
 from typing import Any, Final
 
 from framework.codecs import Codec
-from framework.errors import CodecError, ProcessingError
+from framework.errors import CodecError
 from framework.state import State
 from framework.stores import Checkpoint
 
@@ -66,10 +66,11 @@ class Capture:
     async def fill(self, checkpoint: Checkpoint, state: State[Any, Any], budget: BaseBudget) -> Checkpoint:
         """The checkpoint, with what it writes of the state as it is now.
 
-        Raises `CodecError`, naming the key, for a value that the codec cannot hold, and `ProcessingError` for one that
-        cannot be counted.
+        Raises `CodecError`, naming the key, for a value that the codec cannot hold, and `TallyError` for one that was
+        tallied but is no number.
         """
-        await self._settle(state)
+        while state.settle(_SETTLED_AT_ONCE):  # noqa: ASYNC110 - it is work, not waiting
+            await asyncio.sleep(0)
         if not self._keeps_rows:
             changed, data = state.take_changed(), state.view()
             self.rewrites = False
@@ -77,13 +78,6 @@ class Capture:
         if self.rewrites:
             return await self._anew(checkpoint, state)
         return await self._changes(checkpoint, state, budget)
-
-    async def _settle(self, state: State[Any, Any]) -> None:
-        try:
-            while state.settle(_SETTLED_AT_ONCE):  # noqa: ASYNC110 - it is work, not waiting
-                await asyncio.sleep(0)
-        except TypeError as error:
-            raise ProcessingError(str(error)) from error
 
     async def _anew(self, checkpoint: Checkpoint, state: State[Any, Any]) -> Checkpoint:
         changed, data = state.take_changed(), state.view()

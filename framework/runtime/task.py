@@ -10,8 +10,8 @@ from framework.errors import (
     CodecError,
     InternalError,
     OffsetOutOfRangeError,
-    ProcessingError,
     StateIncompatibleError,
+    TallyError,
     TopicRecreatedError,
 )
 from framework.processor import Processor
@@ -271,8 +271,8 @@ class PartitionTask(Applier):
         Nothing may be applied meanwhile. Each capture must be stored before the next one; if it is not, the memory must
         be voided.
 
-        Raises `CodecError`, naming the key, for a value that the codec cannot hold, and `ProcessingError` for one that
-        was tallied but is no number.
+        Raises `CodecError`, naming the key, for a value that the codec cannot hold, and `TallyError` for one that was
+        tallied but is no number.
         """
         state, position = self._memory, self._known_position
         if position == self._captured_position and not state.is_changed and not self._capture.rewrites:
@@ -291,7 +291,7 @@ class PartitionTask(Applier):
         self._unsaved = True  # from now on, also if this is cancelled half-way
         try:
             checkpoint = await self._capture.fill(checkpoint, state, budget or BaseBudget())
-        except (CodecError, ProcessingError) as error:
+        except (CodecError, TallyError) as error:
             self.fail()
             raise type(error)(
                 f"plugin {self.unit.plugin} on {self.source}: {error}; nothing of this checkpoint was written, the "

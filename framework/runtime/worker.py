@@ -31,7 +31,7 @@ _LEAVE_WAIT: Final = 15.0
 """Seconds that leaving the group may take."""
 
 _LOOK_EVERY: Final = 0.5
-"""Seconds between two looks at what other workers have stored."""
+"""Seconds between two looks at what other workers have stored, at the least."""
 
 _FREED_AT_ONCE: Final = 20_000
 """Keys: some milliseconds."""
@@ -250,8 +250,9 @@ class Worker:
         """Whether other workers have stored theirs; a partition of one that crashed will be assigned here instead."""
         if self._loop.time() < self._next_look:
             return False
-        self._next_checkpoint = self._loop.time()  # others wait for what is stored here, too
+        began = self._next_checkpoint = self._loop.time()  # others wait for what is stored here, too
         stored = await self._run_io(self._store.stored, self._group)
+        self._next_look = self._loop.time() + max(_LOOK_EVERY, 4 * (self._loop.time() - began))
         positions = {each.unit: each.position or 0 for each in stored}
         units = {
             Unit(self._group, definition.name, *partition): end
@@ -267,7 +268,6 @@ class Worker:
                 ", ".join(missing),
             )
         self._awaited = missing
-        self._next_look = self._loop.time() + _LOOK_EVERY
         return not missing
 
     # ---- assignments

@@ -21,6 +21,7 @@ from framework import (
     Processor,
     RecordError,
     StoredUnit,
+    TallyError,
     TopicPartition,
     Unit,
 )
@@ -491,6 +492,25 @@ async def test_slices_become_whole_batches_again_where_nothing_fails():
     for at in range(1, 9_001, 1_000):
         await run.apply(make_batch([(b"a", b"good")] * 1_000, at))
     assert Counted.calls < 60
+
+
+async def test_a_tally_that_cannot_be_counted_is_no_records_fault():
+    class Mixed(Processor):
+        api_version = 1
+
+        def process_batch(self, batch, state, out):
+            if b"bad" in batch.values:
+                raise ValueError
+            state.setdefault("meta", "text")
+            state.tally(batch.keys)
+
+    run = Run(Mixed, DEAD_LETTER)
+    await run.apply(make_batch([(b"a", b"bad")]))
+    with pytest.raises(TallyError, match="plugin plugin on orders-3: key 'meta' was tallied"):
+        await run.apply(make_batch([(b"meta", b""), *[(b"b", b"")] * 80], 1))
+    assert list(run.failed) == list(run.letters) == [0]
+    with pytest.raises(TallyError):
+        await run.checkpoint()
 
 
 async def test_a_stop_is_obeyed_between_slices():

@@ -18,12 +18,12 @@ from framework import (
     DeserializationError,
     InternalError,
     OffsetOutOfRangeError,
-    ProcessingError,
     Processor,
     Record,
     RecordError,
     StateIncompatibleError,
     StoredUnit,
+    TallyError,
     TopicPartition,
     TopicRecreatedError,
     Unit,
@@ -279,7 +279,9 @@ async def test_what_was_tallied_but_cannot_be_counted_fails_the_task_and_names_t
 
     task = running(make_task(Mixed, keeps_rows=keeps_rows))
     await task.apply(batch(["a", "b"]), breathe)
-    with pytest.raises(ProcessingError, match=r"key 'b' was tallied, but its value is of type str; nothing"):
+    with pytest.raises(
+        TallyError, match=r"plugin count on topic-0: key 'b' was tallied, but its value is of type str; nothing"
+    ):
         await task.capture()
     assert task.status is TaskStatus.FAILED
 
