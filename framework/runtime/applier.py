@@ -305,7 +305,7 @@ class Applier(ABC):
         deadline = began + _SLICE
         count = len(batch)
         begin = suspects = touched = 0
-        sizes = [1] if batch.offsets[0] == self._failing_offset else []
+        sizes = [1] if batch.offsets[0] == self._failing_offset else []  # of the next tries, the next one last
         while begin < count:
             if sizes:
                 end = begin + sizes.pop()
@@ -389,7 +389,8 @@ class Applier(ABC):
         try:
             processor.process_batch(piece, state, out)
         except Exception as error:
-            return state.touched, self._undo(mark, error)
+            got_through = state.touched
+            return got_through, self._undo(mark, error)
         if out._refused:
             refusal = self._skip_refused(piece, raw)
             if refusal is not None:

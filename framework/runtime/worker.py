@@ -234,8 +234,10 @@ class Worker:
     async def _is_at_end(self) -> bool:
         if self._stop_at is None or self._assigned is None or not self._is_at_own_end(self._stop_at, self._assigned):
             return False
-        others = {partition: end for partition, end in self._stop_at.items() if partition not in self._assigned}
-        return not (self._store.survives and any(others.values())) or await self._are_at_end(others)
+        others = {partition: end for partition, end in self._stop_at.items() if end and partition not in self._assigned}
+        if not others or not self._store.survives:  # what others keep in their memory cannot be seen from here
+            return True
+        return await self._are_at_end(others)
 
     def _is_at_own_end(
         self, ends: Mapping[TopicPartition, int], assigned: Mapping[TopicPartition, Sequence[PartitionTask]]
