@@ -146,7 +146,7 @@ class Worker:
         self._wake_up()
 
     def stop_when(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Stop once each partition is applied up to its position; one that is not named has no records.
+        """Stop once each partition is stored up to its position; one that is not named has no records.
 
         Partitions that other workers have count as well, in a store that other workers can see.
         """
@@ -232,27 +232,30 @@ class Worker:
                 raise error
 
     async def _is_at_end(self) -> bool:
-        if self._stop_at is None or self._assigned is None or not self._is_at_own_end(self._stop_at, self._assigned):
+        ends, assigned = self._stop_at, self._assigned
+        if ends is None or assigned is None or not await self._is_at_own_end(ends):
             return False
-        others = {partition: end for partition, end in self._stop_at.items() if end and partition not in self._assigned}
+        others = {partition: end for partition, end in ends.items() if end and partition not in assigned}
         if not others or not self._store.survives:  # what others keep in their memory cannot be seen from here
             return True
         return await self._are_at_end(others)
 
-    def _is_at_own_end(
-        self, ends: Mapping[TopicPartition, int], assigned: Mapping[TopicPartition, Sequence[PartitionTask]]
-    ) -> bool:
-        return all(
-            task.status is TaskStatus.RUNNING and task.position is not None and task.position >= ends.get(partition, 0)
-            for partition, tasks in assigned.items()
-            for task in tasks
-        )
+    async def _is_at_own_end(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """Whether all that is assigned here is applied, and then also stored."""
+        tasks = self.tasks
+        if not all(_has_come_to(ends, task, task.position) for task in tasks):
+            return False
+        if not all(_has_come_to(ends, task, task.stored_position) for task in tasks):
+            await self._finish_save()
+            await self._begin_save(tasks)
+            await self._finish_save()
+        return all(_has_come_to(ends, task, task.stored_position) for task in tasks)
 
     async def _are_at_end(self, others: Mapping[TopicPartition, int]) -> bool:
         """Whether other workers have stored theirs; a partition of one that crashed will be assigned here instead."""
         if self._loop.time() < self._next_look:
             return False
-        began = self._next_checkpoint = self._loop.time()  # others wait for what is stored here, too
+        began = self._loop.time()
         stored = await self._run_io(self._store.stored, self._group)
         self._next_look = self._loop.time() + max(_LOOK_EVERY, 4 * (self._loop.time() - began))
         positions = {each.unit: each.position or 0 for each in stored}
@@ -266,7 +269,7 @@ class Worker:
         )
         if missing and missing != self._awaited:
             log.info(
-                "all that is assigned here is applied; waiting for other workers to store theirs: %s",
+                "all that is assigned here is stored; waiting for other workers to store theirs: %s",
                 ", ".join(missing),
             )
         self._awaited = missing
@@ -566,3 +569,7 @@ class Worker:
                 yield task
         for acknowledgement in self._unacknowledged:
             yield asyncio.ensure_future(acknowledgement)
+
+
+def _has_come_to(ends: Mapping[TopicPartition, int], task: PartitionTask, position: int | None) -> bool:
+    return task.status is TaskStatus.RUNNING and position is not None and position >= ends.get(task.source, 0)

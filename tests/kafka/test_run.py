@@ -197,6 +197,46 @@ def test_workers_that_stop_at_the_end_wait_for_each_other(store, on_broker, topi
         assert exported(tmp_path, "keycount", "--store", store) == truth(read_topic(name))
 
 
+TAKEN_STORE = """
+import pathlib
+
+from framework import hookimpl
+from framework.stores.sqlite import SqliteStore
+
+
+class TakenStore(SqliteStore):
+    name = "taken"
+
+    def save(self, checkpoints):
+        once = pathlib.Path("taken")
+        if not once.exists() and checkpoints[0].last_offset >= 0:
+            once.touch()
+            self.claim(checkpoints[0].unit, lambda stored: None)
+        return super().save(checkpoints)
+
+
+@hookimpl
+def framework_stores():
+    return [TakenStore]
+"""
+
+
+@pytest.mark.kafka
+def test_the_end_is_what_is_stored(on_broker, topic, produce, read_topic, tmp_path):
+    """A worker whose last checkpoint is refused, since the partition has another owner, has not come to the end."""
+    name = topic()
+    (tmp_path / "taken.py").write_text(TAKEN_STORE)
+    produce(name, KEYS)
+    args = ["run", "--plugin", "keycount", "--plugin", "taken.py", "--store", "taken", "--topic", name, "--stop-at-end"]
+    args += ["--checkpoint-interval", "1h", "--kafka", "session_timeout_ms=6000", *on_broker]
+    fenced = framework(*args, cwd=tmp_path)
+    assert "has claimed it" in fenced.stderr
+    assert fenced.returncode == 3, fenced.stderr
+    done = framework(*args, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert exported(tmp_path, "keycount", "--store", "sqlite") == truth(read_topic(name))
+
+
 @pytest.mark.kafka
 def test_a_rebalance_during_restore(on_broker, topic, produce, read_topic, tmp_path):
     """The first worker still loads when the second one joins: it must answer, and neither loses anything."""
