@@ -37,13 +37,10 @@ class State(Values, MutableMapping[K, V], Generic[K, V]):
     Between `begin_undo` and `end_undo` it also remembers the values from before, so that `undo` can bring them back.
     """
 
-    __slots__ = ("_pending", "_tallied")
+    __slots__ = ()
 
     def __init__(self, data: dict[K, V] | None = None) -> None:
         super().__init__({} if data is None else data, IMMUTABLE, copied, MISSING)
-        self._tallied: dict[K, int] = {}
-        self._pending: dict[K, int] = {}
-        """Tallied since `begin_undo`."""
 
     if TYPE_CHECKING:
 
@@ -53,9 +50,10 @@ class State(Values, MutableMapping[K, V], Generic[K, V]):
         @overload
         def get(self, key: K, /, default: V | D) -> V | D: ...
         def get(self, key: K, /, default: Any = None) -> Any: ...
+        def tally(self: "State[K, int]", keys: Iterable[K]) -> None: ...
 
     def __contains__(self, key: object) -> bool:
-        return key in self._data or (self._unsettled and (key in self._tallied or key in self._pending))
+        return key in self._data or (self._unsettled and key in self._tallied)
 
     def __len__(self) -> int:
         self._settle()
@@ -83,48 +81,40 @@ class State(Values, MutableMapping[K, V], Generic[K, V]):
 
     def clear(self) -> None:
         self._settle()
-        self._remember_all(self._data)
-        self._changed.update(self._data)
+        self._mark_all(self._data)
         self._data.clear()
 
     def update(self, other: Any = (), /, **names: Any) -> None:
         """As `dict.update`; the fast way to change many keys at once."""
         self._settle()
         new: dict[Any, Any] = dict(other, **names)
-        self._remember_all(new)
+        self._mark_all(new)
         self._data.update(new)
-        self._changed.update(new)
-
-    def tally(self: "State[K, int]", keys: Iterable[K]) -> None:
-        """Add 1 to the value of each key, as often as it comes; a key without a value begins at 0.
-
-        The fast way to count, for states whose values are all whole numbers. For one that is not, `TallyError` comes
-        when it is next read or stored, and ends the run, whatever `--on-error` says: it is not the fault of a record.
-        """
-        if not isinstance(keys, (list, tuple)):
-            keys = list(keys)  # making them may read this state
-        self._unsettled = True
-        _add_counts(self._tallied if self._undo is None else self._pending, keys)
 
     def _settle(self) -> None:
         if self._unsettled:
-            self.settle(len(self._tallied))
-            for key in list(self._pending):
-                self._settle_pending(key)
+            if self._undo is None:
+                self.settle(len(self._tallied))
+            else:
+                for key in list(self._tallied):
+                    self._settle_key(key)
             self._unsettled = False
 
     def _settle_key(self, key: Any) -> None:
         count = self._tallied.get(key)
-        if count is not None:
-            self._add(key, count)
-            del self._tallied[key]
-        if key in self._pending:
-            self._settle_pending(key)
-
-    def _settle_pending(self, key: K) -> None:
-        self._remember_all((key,))
-        self._add(key, self._pending[key])
-        del self._pending[key]
+        if count is None:
+            return
+        while self._listed:
+            _add_counts(self._since_undo, self._listed.pop())
+        late = self._since_undo.get(key, 0)
+        if late < count:
+            self._add(key, count - late)
+            self._tallied[key] = late
+        if late:
+            self._mark_all((key,))
+            self._add(key, late)
+            del self._since_undo[key]
+        del self._tallied[key]
 
     def _add(self, key: K, count: int) -> None:
         data: dict[Any, Any] = self._data
@@ -140,8 +130,7 @@ class State(Values, MutableMapping[K, V], Generic[K, V]):
     def _touch_mutable(self) -> None:
         self._settle()
         mutable = [key for key, value in self._data.items() if type(value) not in IMMUTABLE]
-        self._remember_all(mutable)
-        self._changed.update(mutable)
+        self._mark_all(mutable)
 
     # What follows is the runtime's side.
 
@@ -192,42 +181,10 @@ class State(Values, MutableMapping[K, V], Generic[K, V]):
             data.popitem()
         return len(data)
 
-    def begin_undo(self) -> None:
-        """From here, remember the values from before."""
-        self._undo = {}
-
-    @property
-    def touched(self) -> int:
-        """How many keys that can be undone; of what was tallied, how many times."""
-        return len(self._undo or ()) + sum(self._pending.values())
-
-    def end_undo(self) -> None:
-        """Keep what was changed since `begin_undo`."""
-        self._undo = None
-        pending, self._pending = self._pending, {}
-        if not self._tallied:
-            self._tallied = pending
+    def _mark_all(self, keys: Iterable[K]) -> None:
+        """Before the values of these keys change."""
+        if self._undo is None:
+            self._changed.update(keys)
             return
-        tallied, get = self._tallied, self._tallied.get
-        for key, count in pending.items():
-            tallied[key] = get(key, 0) + count
-
-    def undo(self) -> None:
-        """Bring back what was there at `begin_undo`, values changed in place included."""
-        self._pending = {}
-        remembered, self._undo = self._undo, None
-        if remembered is None:
-            return
-        for key, value in remembered.items():
-            if value is MISSING:
-                self._data.pop(key, None)
-            else:
-                self._data[key] = value
-
-    def _remember_all(self, keys: Iterable[K]) -> None:
-        undo, get = self._undo, self._data.get
-        if undo is not None:
-            for key in keys:
-                if key not in undo:
-                    value = get(key, MISSING)
-                    undo[key] = value if value is MISSING or type(value) in IMMUTABLE else copied(value)
+        for key in keys:
+            self._mark(key, self._data.get(key, MISSING))

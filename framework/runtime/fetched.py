@@ -1,44 +1,37 @@
 """Batches as they are fetched: over rows, with columns that are made when they are first read."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from framework.records import Batch, TopicPartition
 from framework.runtime.rows import Rows
 
 __all__ = ["FetchedBatch"]
 
-_COLUMNS = frozenset({"offsets", "timestamps", "keys", "values", "headers"})
+class _Column:
+    """A column that is made when it is first read; from then on the batch has it under its name."""
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, batch: "FetchedBatch", _: type) -> Any:
+        column: Sequence[Any] = getattr(batch._rows, self._name)()
+        batch.__dict__[self._name] = column
+        return column
 
 
-class FetchedBatch(Batch):
+class FetchedBatch(Batch):  # without __slots__: what is there is in its __dict__
     """A batch of which only those columns are made that somebody reads: most plugins read one or two."""
 
-    __slots__ = ("_columns", "_rows")
+    offsets: Any = _Column()
+    timestamps: Any = _Column()
+    keys: Any = _Column()
+    values: Any = _Column()
+    headers: Any = _Column()
 
-    def __init__(
-        self,
-        source: TopicPartition,
-        start: int,
-        end: int,
-        rows: Rows,
-        columns: dict[str, Sequence[Any]] | None = None,
-    ) -> None:
-        """`columns`: those that are there already; the batch adds to them."""
+    def __init__(self, source: TopicPartition, start: int, end: int, rows: Rows) -> None:
         self.source, self.start, self.end = source, start, end
         self._rows = rows
-        self._columns = columns = {} if columns is None else columns
-        for name, column in columns.items():
-            setattr(self, name, column)
-
-    def __getattr__(self, name: str) -> Any:
-        """Called where a column is not there yet."""
-        if name not in _COLUMNS:
-            raise AttributeError(f"a batch has no {name}", name=name, obj=self)
-        column: Sequence[Any] = getattr(self._rows, name)()
-        self._columns[name] = column
-        setattr(self, name, column)
-        return column
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -48,16 +41,23 @@ class FetchedBatch(Batch):
 
     def slice(self, first: int, stop: int) -> "FetchedBatch":
         """As that of any batch, in fewer steps: where records fail it is called for every few of them."""
-        columns = {}
-        for name, column in self._columns.items():
-            columns[name] = column[first:stop]
         offsets = self.offsets
-        start = self.start if not first else offsets[first] if first < len(offsets) else self.end
-        end = self.end if stop == len(offsets) else offsets[stop] if stop else self.start
-        return FetchedBatch(self.source, start, end, self._rows[first:stop], columns)
+        cut = _new(FetchedBatch)
+        cut.source = self.source
+        cut.start = offsets[first] if 0 < first < len(offsets) else self._border(first) if first else self.start
+        cut.end = offsets[stop] if 0 < stop < len(offsets) else self._border(stop)
+        part, parts = slice(first, stop), cut.__dict__
+        for name, whole in self.__dict__.items():  # the rows, and each column that is there
+            parts[name] = whole[part]
+        return cut
 
     def with_columns(self, **columns: Sequence[Any]) -> "FetchedBatch":
-        return FetchedBatch(self.source, self.start, self.end, self._rows, {**self._columns, **columns})
+        batch = FetchedBatch(self.source, self.start, self.end, self._rows)
+        batch.__dict__ |= {**self.__dict__, **columns}
+        return batch
 
     def key_texts(self) -> Sequence[str | None]:
         return self._rows.key_texts()
+
+
+_new: Final[Any] = object.__new__
