@@ -325,6 +325,39 @@ def test_what_cannot_be_a_key_is_not_tallied(undoing: bool) -> None:
     assert state.view() == {"a": 1}  # as a loop over them would
 
 
+@pytest.mark.parametrize("keys", [["a", [], "b"], ("b", "a", []), [[]]])
+def test_what_cannot_be_a_key_can_be_undone(keys: Any) -> None:
+    state = State[Any, int]({"a": 5})
+    state.tally(["a"])
+    state.begin_undo()
+    with pytest.raises(TypeError):
+        state.tally(keys)
+    state.undo()
+    assert state.view() == {"a": 6}
+
+
+@pytest.mark.parametrize("settling", [False, True])
+def test_what_was_listed_does_not_change_later(settling: bool) -> None:
+    state = State[str, int]({"a": 5})
+    keys = ["a", "b"]
+    state.begin_undo()
+    state.tally(keys)
+    keys[:] = ["c"]
+    assert not settling or state.get("a") == 6
+    state.undo()
+    assert state.view() == {"a": 5}
+
+
+def test_what_was_undone_is_no_change() -> None:
+    state = State[str, Any]({"a": [1], "b": 2})
+    state.begin_undo()
+    state["a"].append(2)
+    state["b"] = 3
+    assert state.touched == 2
+    state.undo()
+    assert not state.is_changed
+
+
 @pytest.mark.parametrize("undoing", [False, True])
 def test_a_new_key_may_be_tallied_while_others_are_read(undoing: bool) -> None:
     state = State[str, int]({"a": 9, "b": 9})

@@ -86,6 +86,11 @@ class Applier(ABC):
         """Records applied since it was made."""
         self.skipped = 0
         """Records that were not applied, because they failed for good."""
+        self._mutable_columns = [
+            (name, form)
+            for name, form in (("keys", definition.key_format), ("values", definition.value_format))
+            if form.mutable
+        ]
         self._clock = clock
         self._state: State[Any, Any] | None = None
         self._careful_until = 0
@@ -368,15 +373,13 @@ class Applier(ABC):
 
     def _read_again(self, piece: Batch, count: int, raw: Batch) -> Batch:
         """Deserialize its first records anew: a try that failed may have changed their keys and values in place."""
-        formats = (("keys", self.definition.key_format), ("values", self.definition.value_format))
-        mutable = [(name, form) for name, form in formats if form.mutable]
-        if not mutable:
+        if not self._mutable_columns:
             return piece
         count = min(count, len(piece))
         first = bisect_left(raw.offsets, piece.offsets[0])
         columns = {
             name: [*form.read_column(getattr(raw, name)[first : first + count]), *getattr(piece, name)[count:]]
-            for name, form in mutable
+            for name, form in self._mutable_columns
         }
         return piece.with_columns(**columns)
 

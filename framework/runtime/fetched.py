@@ -8,6 +8,7 @@ from framework.runtime.rows import Rows
 
 __all__ = ["FetchedBatch"]
 
+
 class _Column:
     """A column that is made when it is first read; from then on the batch has it under its name."""
 
@@ -42,7 +43,7 @@ class FetchedBatch(Batch):  # without __slots__: what is there is in its __dict_
     def slice(self, first: int, stop: int) -> "FetchedBatch":
         """As that of any batch, in fewer steps: where records fail it is called for every few of them."""
         offsets = self.offsets
-        cut = _new(FetchedBatch)
+        cut: FetchedBatch = _new(FetchedBatch)
         cut.source = self.source
         cut.start = offsets[first] if 0 < first < len(offsets) else self._border(first) if first else self.start
         cut.end = offsets[stop] if 0 < stop < len(offsets) else self._border(stop)
