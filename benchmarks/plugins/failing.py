@@ -11,7 +11,7 @@ __all__ = ["CountBatches", "CountRecords", "CountRefusing", "ListBatches", "List
 _KEPT: Final = 10
 """So many of its latest offsets are kept for each key, by those that keep lists."""
 _NEVER: Final = 1 << 62
-_OFFSETS: Final = 1_000_000
+_OFFSETS: Final = 1_200_000
 """Records beyond these are all good."""
 
 
