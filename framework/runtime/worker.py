@@ -488,9 +488,12 @@ class Worker:
     async def _finish_save(self) -> None:
         if self._saving is None:
             return
-        saving, self._saving = self._saving, None
+        try:
+            outcomes = await self._saving
+        finally:  # until then the watchdog sees it
+            self._saving = None
         tasks = {task.unit: task for task in self.tasks}
-        for checkpoint, outcome in await saving:
+        for checkpoint, outcome in outcomes:
             task = tasks[checkpoint.unit]
             if outcome is None:
                 task.saved(checkpoint)

@@ -61,6 +61,27 @@ class Never(Processor):
             await asyncio.Event().wait()
 """
 
+HANGS = """
+import threading
+
+from framework import hookimpl
+from framework.stores.sqlite import SqliteStore
+
+
+class HangingStore(SqliteStore):
+    name = "hanging"
+
+    def save(self, checkpoints):
+        if checkpoints[0].last_offset >= 0:
+            threading.Event().wait()
+        return super().save(checkpoints)
+
+
+@hookimpl
+def framework_stores():
+    return [HangingStore]
+"""
+
 
 @pytest.fixture
 def on_broker(broker) -> list[str]:
@@ -106,6 +127,22 @@ def test_an_async_process_that_never_returns(on_stall, on_broker, topic, produce
         message = worker.wait_for(f"no progress for {TIMEOUT} s")
         assert f"never on {name}-0 (group {name}): running at offset " in message
         assert f"at work on never on {name}-0" in message
+        if on_stall == "stop":
+            worker.wait_for("the stalled worker does not end: ending the process without a last checkpoint")
+            assert worker.wait() == 1
+
+
+@pytest.mark.parametrize("on_stall", ["warn", "stop"])
+@pytest.mark.parametrize("when", ["as it goes", "at the end"])
+def test_a_store_that_never_answers(when, on_stall, on_broker, topic, produce, tmp_path):
+    name = topic()
+    (tmp_path / "hangs.py").write_text(HANGS)
+    produce(name, KEYS, partitions=0)
+    args = ["--plugin", "keycount", "--plugin", "hangs.py", "--store", "hanging", "--topic", name, "--group", name]
+    args += ["--stop-at-end"] if when == "at the end" else ["--checkpoint-interval", "100ms"]
+    with Worker(*args, "--on-stall", on_stall, *on_broker, cwd=tmp_path) as worker:
+        message = worker.wait_for(f"no progress for {TIMEOUT} s")
+        assert "a checkpoint is under way (store, or outputs not acknowledged)" in message
         if on_stall == "stop":
             worker.wait_for("the stalled worker does not end: ending the process without a last checkpoint")
             assert worker.wait() == 1
