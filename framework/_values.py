@@ -111,7 +111,7 @@ class Values:
     def _settle_key(self, key: Any) -> None:
         raise NotImplementedError
 
-    def tally(self, keys: Iterable[Any]) -> None:
+    def tally(self, keys: Iterable[Any], /) -> None:
         """Add 1 to the value of each key, as often as it comes; a key without a value begins at 0.
 
         The fast way to count, for states whose values are all whole numbers. For one that is not, `TallyError` comes

@@ -50,7 +50,7 @@ class State(Values, MutableMapping[K, V], Generic[K, V]):
         @overload
         def get(self, key: K, /, default: V | D) -> V | D: ...
         def get(self, key: K, /, default: Any = None) -> Any: ...
-        def tally(self: "State[K, int]", keys: Iterable[K]) -> None: ...
+        def tally(self: "State[K, int]", keys: Iterable[K], /) -> None: ...
 
     def __contains__(self, key: object) -> bool:
         return key in self._data or (self._unsettled and key in self._tallied)
@@ -109,6 +109,7 @@ class State(Values, MutableMapping[K, V], Generic[K, V]):
         late = self._since_undo.get(key, 0)
         if late < count:
             self._add(key, count - late)
+            self._changed.add(key)
             self._tallied[key] = late
         if late:
             self._mark_all((key,))
@@ -122,7 +123,6 @@ class State(Values, MutableMapping[K, V], Generic[K, V]):
             data[key] = data.get(key, 0) + count
         except TypeError as error:
             raise self._no_number(key) from error
-        self._changed.add(key)
 
     def _no_number(self, key: K) -> TallyError:
         return TallyError(f"key {key!r} was tallied, but its value is of type {type(self._data[key]).__name__}")

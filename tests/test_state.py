@@ -311,6 +311,7 @@ def test_keys_are_taken_before_they_are_tallied(undoing: bool) -> None:
         state.begin_undo()
     state.tally(key for key in "aaaaa" if state.get(key, 0) < 3)
     state.tally(key for key in ["a", "b"] if len(state) < 2)
+    state.end_undo()
     assert state.take_changes() == ({"a": 6, "b": 1}, [])
 
 
@@ -353,7 +354,10 @@ def test_what_was_undone_is_no_change() -> None:
     state.begin_undo()
     state["a"].append(2)
     state["b"] = 3
-    assert state.touched == 2
+    state.tally(["c", "b"])
+    assert state.get("c") == 1
+    assert len(state) == 3
+    assert state.touched == 3
     state.undo()
     assert not state.is_changed
 

@@ -247,7 +247,7 @@ class Worker:
             return False
         if not all(_has_come_to(ends, task, task.stored_position) for task in tasks):
             await self._finish_save()
-            await self._begin_save(tasks)
+            await self._begin_save([task for task in tasks if task.status is TaskStatus.RUNNING])
             await self._finish_save()
         return all(_has_come_to(ends, task, task.stored_position) for task in tasks)
 

@@ -217,8 +217,8 @@ static int add_count(PyObject *counts, PyObject *key, long long number)
     if (sum == -1 && PyErr_Occurred())
         return -1;
     sum += number;
-    if (sum == 0)
-        return count == NULL ? 0 : PyDict_DelItem(counts, key);
+    if (sum == 0 || (count == NULL && number < 0)) /* what is not there cannot be taken away: raises KeyError */
+        return PyDict_DelItem(counts, key);
     count = PyLong_FromLongLong(sum);
     int status = count == NULL ? -1 : PyDict_SetItem(counts, key, count);
     Py_XDECREF(count);

@@ -199,6 +199,7 @@ def test_workers_that_stop_at_the_end_wait_for_each_other(store, on_broker, topi
 
 TAKEN_STORE = """
 import pathlib
+import time
 
 from framework import hookimpl
 from framework.stores.sqlite import SqliteStore
@@ -212,6 +213,7 @@ class TakenStore(SqliteStore):
         if not once.exists() and checkpoints[0].last_offset >= 0:
             once.touch()
             self.claim(checkpoints[0].unit, lambda stored: None)
+            time.sleep(1)  # the end comes meanwhile
         return super().save(checkpoints)
 
 
@@ -222,13 +224,14 @@ def framework_stores():
 
 
 @pytest.mark.kafka
-def test_the_end_is_what_is_stored(on_broker, topic, produce, read_topic, tmp_path):
+@pytest.mark.parametrize("interval", ["1ms", "1h"])
+def test_the_end_is_what_is_stored(interval, on_broker, topic, produce, read_topic, tmp_path):
     """A worker whose last checkpoint is refused, since the partition has another owner, has not come to the end."""
     name = topic()
     (tmp_path / "taken.py").write_text(TAKEN_STORE)
     produce(name, KEYS)
     args = ["run", "--plugin", "keycount", "--plugin", "taken.py", "--store", "taken", "--topic", name, "--stop-at-end"]
-    args += ["--checkpoint-interval", "1h", "--kafka", "session_timeout_ms=6000", *on_broker]
+    args += ["--checkpoint-interval", interval, "--kafka", "session_timeout_ms=6000", *on_broker]
     fenced = framework(*args, cwd=tmp_path)
     assert "has claimed it" in fenced.stderr
     assert fenced.returncode == 3, fenced.stderr
