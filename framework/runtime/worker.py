@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from framework.errors import FencedError, FrameworkError, OutputError, StoreError
+from framework.errors import FencedError, FrameworkError, OutputError, ProcessingError, StoreError
 from framework.records import Batch, TopicPartition
 from framework.runtime.applier import Definition, Retry, Rewind
 from framework.runtime.capture import BaseBudget
@@ -403,6 +403,11 @@ class Worker:
             await self._rewind(task)
         except Retry as retry:
             self._hold_until(task.source, retry.at)
+        except ProcessingError:
+            raise  # the memory is as before the record
+        except Exception:
+            task.fail()  # the memory may be half-way, so it must not be stored
+            raise
         finally:
             await self._send_outputs(task)
             self.applying = None

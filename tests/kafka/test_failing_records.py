@@ -264,6 +264,40 @@ def test_the_dead_letter_topic_must_be_there_and_another(on_broker, topic, produ
     assert listed(tmp_path) == []
 
 
+UNSPEAKABLE = """
+from framework import Processor
+
+
+class Unspeakable(Exception):
+    def __repr__(self):
+        raise RuntimeError("nobody can tell")
+
+
+class Picky(Processor):
+    api_version = 1
+
+    def process_batch(self, batch, state, out):
+        bad = [position for position, value in enumerate(batch.values) if value == b"bad"]
+        state.tally([key for position, key in enumerate(batch.keys) if position not in bad])
+        for position in bad:
+            out.refuse(position, Unspeakable())
+"""
+
+
+def test_an_error_that_nobody_expected_stores_nothing_half(on_broker, topic, produce, read_topic, tmp_path):
+    name = topic()
+    produce(name, KEYS, values=VALUES)
+    args = ["run", "--plugin", "picky.py", "--topic", name, "--stop-at-end", "--on-error", "skip", *on_broker]
+    (tmp_path / "picky.py").write_text(UNSPEAKABLE)
+    done = framework(*args, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "nobody can tell" in done.stderr
+    (tmp_path / "picky.py").write_text(UNSPEAKABLE.replace("Unspeakable()", "ValueError()"))
+    done = framework(*args, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert exported(tmp_path, "picky") == truth([record for record in read_topic(name) if record.value != BAD])
+
+
 def test_dead_letters_are_listed_and_replayed_once(on_broker, topic, produce, read_topic, tmp_path):
     name, dead = topic(), topic()
     produce(name, KEYS[:300], VALUES[:300])
