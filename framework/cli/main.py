@@ -3,6 +3,8 @@
 import os
 import sys
 import traceback
+from contextlib import suppress
+from io import UnsupportedOperation
 from typing import Any, NoReturn
 
 import click
@@ -52,9 +54,12 @@ class _Root(Group):
                 return super().invoke(ctx)
             finally:
                 sys.stdout.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(_BROKEN_PIPE)
+        except OSError as error:
+            with suppress(UnsupportedOperation):  # or else Python tries once more to write, and fails, when it ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if isinstance(error, BrokenPipeError):
+                ctx.exit(_BROKEN_PIPE)
+            raise
 
 
 def _verdict(error: Exception) -> tuple[str, int]:

@@ -149,7 +149,9 @@ def test_as_a_module() -> None:
     assert done.stderr.startswith("error: store memory keeps nothing")
 
 
-def test_nowhere_to_write() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_nowhere_to_write(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "framework", "state", "list", "--json"],
