@@ -10,7 +10,7 @@ from itertools import chain, repeat
 from operator import length_hint
 from typing import Any, Final
 
-__all__ = ["IMMUTABLE", "MISSING", "Values", "copied"]
+__all__ = ["IMMUTABLE", "MISSING", "Values", "add_counts", "copied"]
 
 MISSING: Final[Any] = object()
 
@@ -24,7 +24,7 @@ IMMUTABLE: Final = frozenset(
 
 _CONTAINERS: Final = frozenset({list, dict, set, tuple})
 
-_add_counts: Final[Any] = Counter.update  # in C for any dict
+add_counts: Final[Any] = Counter.update  # in C for any dict
 
 
 def copied(value: Any) -> Any:
@@ -123,7 +123,7 @@ class Values:
             self._listed.append(keys)
         left = iter(keys)
         try:
-            _add_counts(self._tallied, left)
+            add_counts(self._tallied, left)
         except BaseException:
             del keys[len(keys) - length_hint(left) - 1 :]  # the one at hand, and those that it kept from being counted
             raise

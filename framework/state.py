@@ -1,11 +1,10 @@
 """State: a processor's mapping of keys to values for one partition, which knows what changed."""
 
-from collections import Counter
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, ValuesView
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from framework import _values
-from framework._values import IMMUTABLE, MISSING, copied
+from framework._values import IMMUTABLE, MISSING, add_counts, copied
 from framework.errors import TallyError
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ __all__ = ["State"]
 K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
-
-_add_counts: Final[Any] = Counter.update  # in C for any dict
 
 
 class State(Values, MutableMapping[K, V], Generic[K, V]):
@@ -105,7 +102,7 @@ class State(Values, MutableMapping[K, V], Generic[K, V]):
         if count is None:
             return
         while self._listed:
-            _add_counts(self._since_undo, self._listed.pop())
+            add_counts(self._since_undo, self._listed.pop())
         late = self._since_undo.get(key, 0)
         if late < count:
             self._add(key, count - late)
