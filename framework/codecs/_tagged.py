@@ -4,13 +4,13 @@ Such a value is written as a *tag*, the type's name or number, with a *plain* va
 that is tagged itself. How tag and plain value stand together is the codec's business.
 """
 
-import reprlib
 from abc import abstractmethod
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from itertools import islice
 from types import NoneType
 from typing import Any, Final
 from uuid import UUID
@@ -18,60 +18,69 @@ from zoneinfo import ZoneInfo
 
 from framework.codecs import Codec
 from framework.errors import CodecError
+from framework.keys import equals_itself, show
 
-__all__ = ["MAX_NESTING", "TAGS", "Kinds", "Tag", "TaggedCodec", "unique_dict"]
+__all__ = ["MAX_NESTING", "TAGS", "Contents", "Tag", "TaggedCodec", "unique_dict"]
 
 MAX_NESTING: Final = 100
 """How many containers may stand in each other; leaves both libraries room, whose own limits differ."""
 
 _LEAVES: Final = frozenset({NoneType, bool, int, float, str, bytes, date, timedelta, Decimal, UUID})
 _CONTAINERS: Final = frozenset({list, tuple, set, frozenset, dict})
+_MUTABLE: Final = frozenset({list, dict, set})
+_MAY_BE_NAN: Final = frozenset({float, Decimal})
+_MAY_HOLD_NAN: Final = _MAY_BE_NAN | {tuple, frozenset}
 _SUPPORTED: Final = _LEAVES | _CONTAINERS | {datetime}
 
 
 @dataclass(slots=True)
-class Kinds:
-    """The exact types that occur in a value, at any depth."""
+class Contents:
+    """What is in a value, at any depth."""
 
     values: set[type] = field(default_factory=set)
+    """The exact types."""
     keys: set[type] = field(default_factory=set)
     """Those of the keys of dicts."""
+    containers: set[int] = field(default_factory=set)
+    """The ids of the lists, dicts and sets."""
 
 
 class TaggedCodec(Codec):
     """A codec that checks values here, and writes and reads them with a library."""
 
     def encode(self, value: Any) -> bytes:
-        kinds = self._check(value)
+        contents = self._check(value)
         try:
-            return self._write(value, kinds)
+            return self._write(value, contents)
         except (RecursionError, ValueError) as error:
             raise CodecError(f"codec {self.name} cannot write this {_name(type(value))}: {error}") from error
 
     def decode(self, data: bytes) -> Any:
         try:
             return self._read(data)
-        except (ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # any: the bytes may be foreign, and make any constructor fail in its own way
             reason = str(error) or type(error).__name__
             raise CodecError(f"codec {self.name} cannot read these {len(data)} bytes: {reason}") from error
 
     @abstractmethod
-    def _write(self, value: Any, kinds: Kinds) -> bytes:
+    def _write(self, value: Any, contents: Contents) -> bytes:
         """The bytes of a supported value. May raise RecursionError, and ValueError for what the format cannot hold."""
 
     @abstractmethod
     def _read(self, data: bytes) -> Any:
         """The value. For foreign bytes, raises whatever the library and the constructors of the types raise."""
 
-    def _check(self, value: Any) -> Kinds:
-        kinds = Kinds({type(value)})
+    def _check(self, value: Any) -> Contents:
+        contents = Contents({type(value)})
         try:
-            _visit(value, kinds, 0)
+            _visit_whole(value, contents)
         except _RefusedError as refused:
             raise CodecError(f"codec {self.name} cannot hold {refused}") from None
         except RecursionError as error:
             raise CodecError(f"codec {self.name} cannot look into this {_name(type(value))}: {error}") from error
-        return kinds
+        return contents
 
 
 class _RefusedError(Exception):
@@ -86,43 +95,102 @@ class _RefusedError(Exception):
         self._steps.append(step)
 
     def __str__(self) -> str:
-        steps = self._steps[::-1]
-        path = "".join(steps[:10]) + ("…" if len(steps) > 10 else "")
+        path = _path(self._steps[::-1])
         return f"{self._what}{' at ' + path if path else ''}: {self._why}"
 
 
-def _visit(value: Any, kinds: Kinds, depth: int) -> None:
+class _TwiceError(Exception):
+    """A list, dict or set that was met again."""
+
+    def __init__(self, container: Any) -> None:
+        self.container = container
+
+
+def _visit_whole(value: Any, contents: Contents) -> None:
+    try:
+        _visit(value, contents, 0)
+    except _TwiceError as twice:
+        raise _refused_for_both_places(value, twice.container) from None
+
+
+def _visit(value: Any, contents: Contents, depth: int) -> None:
     kind = type(value)
     if kind in _LEAVES:
         return
+    if kind in _MUTABLE:
+        containers, own = contents.containers, id(value)
+        if own in containers:
+            raise _TwiceError(value)
+        containers.add(own)
+    if depth >= MAX_NESTING or kind not in _CONTAINERS:
+        _visit_other(value, kind)
+    elif kind is dict:
+        contents.keys |= _visit_hashed(value, "<key {}>", contents, depth + 1)
+        _visit_all(value.values(), value, "[{}]", contents, depth + 1)
+    elif kind is list or kind is tuple:
+        _visit_all(value, range(len(value)), "[{}]", contents, depth + 1)
+    else:
+        _visit_hashed(value, "<element {}>", contents, depth + 1)
+
+
+def _visit_other(value: Any, kind: type) -> None:
     if kind is datetime:
         _visit_zone(value)
-    elif kind not in _CONTAINERS:
-        raise _RefusedError(f"a value of type {_name(kind)}", _advice(kind))
-    elif depth == MAX_NESTING:
-        raise _RefusedError(
-            f"a value of type {_name(kind)}", f"it is nested deeper than {MAX_NESTING} levels, or holds itself"
-        )
-    elif kind is dict:
-        kinds.keys |= _visit_all(value, value, "<key {}>", kinds, depth + 1)
-        _visit_all(value.values(), value, "[{}]", kinds, depth + 1)
-    elif kind is list or kind is tuple:
-        _visit_all(value, range(len(value)), "[{}]", kinds, depth + 1)
+    elif kind in _CONTAINERS:
+        raise _RefusedError(f"a value of type {_name(kind)}", f"it is nested deeper than {MAX_NESTING} levels")
     else:
-        _visit_all(value, value, "<element {}>", kinds, depth + 1)
+        raise _RefusedError(f"a value of type {_name(kind)}", _advice(kind))
 
 
-def _visit_all(items: Collection[Any], labels: Iterable[Any], step: str, kinds: Kinds, depth: int) -> set[type]:
+def _visit_hashed(items: Collection[Any], step: str, contents: Contents, depth: int) -> set[type]:
+    found = _visit_all(items, items, step, contents, depth)
+    if not found.isdisjoint(_MAY_HOLD_NAN) and not contents.values.isdisjoint(_MAY_BE_NAN):
+        for item in items:
+            if not equals_itself(item):
+                refused = _RefusedError("NaN", "it does not equal itself, so it could never be found again")
+                refused.add_step(step.format(show(item)))
+                raise refused
+    return found
+
+
+def _visit_all(items: Collection[Any], labels: Iterable[Any], step: str, contents: Contents, depth: int) -> set[type]:
     found = set(map(type, items))
-    kinds.values |= found
+    contents.values |= found
     if not found <= _LEAVES:
         for label, item in zip(labels, items, strict=True):
             try:
-                _visit(item, kinds, depth)
+                _visit(item, contents, depth)
             except _RefusedError as refused:
-                refused.add_step(step.format(_show(label)))
+                refused.add_step(step.format(show(label)))
                 raise
     return found
+
+
+def _refused_for_both_places(value: Any, container: Any) -> _RefusedError:
+    kind = _name(type(container))
+    first, second = islice(_places(value, container, []), 2)
+    at, again = _path(first) or "the top", _path(second)
+    if second[: len(first)] == first:
+        return _RefusedError(f"a {kind} that holds itself", f"the one at {at} stands at {again}, too")
+    return _RefusedError(
+        f"the same {kind} twice, at {at} and at {again}", "it would come back as two; store a copy at one of them"
+    )
+
+
+def _places(value: Any, wanted: Any, path: list[str]) -> Iterator[list[str]]:
+    """Where in a value a container stands, in the order of `_visit`. Without end where it holds itself."""
+    if value is wanted:
+        yield path
+    if type(value) is dict:
+        for key, item in value.items():
+            yield from _places(item, wanted, [*path, f"[{show(key)}]"])
+    elif type(value) is list or type(value) is tuple:
+        for place, item in enumerate(value):
+            yield from _places(item, wanted, [*path, f"[{place}]"])
+
+
+def _path(steps: list[str]) -> str:
+    return "".join(steps[:10]) + ("…" if len(steps) > 10 else "")
 
 
 def _visit_zone(value: datetime) -> None:
@@ -153,13 +221,6 @@ def _advice(kind: type) -> str:
             return f"it would come back as {_name(base)}; convert it to that"
     names = ", ".join(sorted("None" if each is NoneType else each.__name__ for each in _SUPPORTED))
     return f"convert it to one of {names}"
-
-
-def _show(label: Any) -> str:
-    try:
-        return reprlib.repr(label)
-    except ValueError:  # an int of too many digits
-        return f"<{_name(type(label))}>"
 
 
 @dataclass(frozen=True, slots=True)

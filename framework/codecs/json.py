@@ -10,7 +10,7 @@ from math import isfinite
 from types import NoneType
 from typing import Any, Final, NoReturn
 
-from framework.codecs._tagged import TAGS, Kinds, TaggedCodec, unique_dict
+from framework.codecs._tagged import TAGS, Contents, TaggedCodec, unique_dict
 
 __all__ = ["JsonCodec"]
 
@@ -49,9 +49,9 @@ class JsonCodec(TaggedCodec):
 
     name = "json"
 
-    def _write(self, value: Any, kinds: Kinds) -> bytes:
+    def _write(self, value: Any, contents: Contents) -> bytes:
         try:
-            if kinds.values <= _USUALLY | {list, dict} and kinds.keys <= _STR:
+            if contents.values <= _USUALLY | {list, dict} and contents.keys <= _STR:
                 text = _dump(value)
                 if '{"$' not in text:
                     return text.encode()

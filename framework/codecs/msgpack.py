@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import msgpack
 
-from framework.codecs._tagged import TAGS, Kinds, TaggedCodec
+from framework.codecs._tagged import TAGS, Contents, TaggedCodec
+from framework.errors import CodecError
 
 __all__ = ["MsgpackCodec"]
 
@@ -25,14 +26,27 @@ _READING: Final[dict[str, Any]] = {
 _MAPS: Final = frozenset(bytes([byte]) for byte in (*range(0x80, 0x90), 0xDE, 0xDF))
 _PAIR: Final = b"\x92"
 
+_MOST_BYTES: Final = 2**31 - 1
+"""What msgpack's `Unpacker` takes."""
+
 
 class MsgpackCodec(TaggedCodec):
     """MessagePack that comes back as the same Python values."""
 
     name = "msgpack"
 
-    def _write(self, value: Any, kinds: Kinds) -> bytes:
-        return _pack(value)
+    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+        """`most_bytes`: how long the bytes of one value may get."""
+        self._most_bytes = most_bytes
+
+    def _write(self, value: Any, contents: Contents) -> bytes:
+        packed = _pack(value)
+        if len(packed) > self._most_bytes:
+            raise CodecError(
+                f"codec {self.name} can read back {self._most_bytes:,} bytes at most, and this value takes "
+                f"{len(packed):,}; keep less in one row (the sqlite store writes rows in pieces)"
+            )
+        return packed
 
     def _read(self, data: bytes) -> Any:
         try:

@@ -1,6 +1,6 @@
-/* Rows of fetched record batches, of Kafka's message format v2, straight from their bytes.
+/* Columns of fetched record batches, of Kafka's message format v2, straight from their bytes.
  *
- * `batches` cuts the bytes of a fetch into batches and reads their headers. `Rows` walks over the records of some of them
+ * `batches` cuts the bytes of a fetch into batches and reads their headers. `Columns` walks over the records of some of them
  * once, and notes where key, value and headers of each lie: an array, in which no Python object stands for a record.
  * Columns are made from it when they are asked for. Bytes are trusted in nothing: whatever they say, it is checked
  * against where they end before it is followed.
@@ -47,11 +47,11 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *kept_alive;  /* what the records lie in: a list of bytes; of a slice, the rows that it is cut from */
+    PyObject *kept_alive;  /* what the records lie in: a list of bytes; of a slice, the columns that it is cut from */
     Record *owned;         /* to be freed with this object; of a slice, NULL */
     const Record *records; /* the first */
     Py_ssize_t length;
-} Rows;
+} Columns;
 
 /* Bytes yet to be read. */
 typedef struct {
@@ -287,49 +287,49 @@ static const char *read_record(Cursor *cursor, const Batch *batch, int64_t *delt
     return inside.at == inside.end ? NULL : "it has bytes to spare";
 }
 
-/* ---- Rows: made of batches */
+/* ---- Columns: made of batches */
 
-static void rows_dealloc(PyObject *self)
+static void columns_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    PyMem_Free(((Rows *)self)->owned);
-    Py_DECREF(((Rows *)self)->kept_alive);
+    PyMem_Free(((Columns *)self)->owned);
+    Py_DECREF(((Columns *)self)->kept_alive);
     PyObject_Free(self);
     Py_DECREF(type);
 }
 
-static Rows *rows_alloc(PyTypeObject *type, PyObject *kept_alive, const Record *records, Py_ssize_t length)
+static Columns *columns_alloc(PyTypeObject *type, PyObject *kept_alive, const Record *records, Py_ssize_t length)
 {
-    Rows *rows = PyObject_New(Rows, type);
-    if (rows == NULL)
+    Columns *columns = PyObject_New(Columns, type);
+    if (columns == NULL)
         return NULL;
-    rows->kept_alive = Py_NewRef(kept_alive);
-    rows->owned = NULL;
-    rows->records = records;
-    rows->length = length;
-    return rows;
+    columns->kept_alive = Py_NewRef(kept_alive);
+    columns->owned = NULL;
+    columns->records = records;
+    columns->length = length;
+    return columns;
 }
 
 /* Make room for as many records, with reserve where it was too little before; gives whether there is. */
-static int make_room(Rows *rows, Py_ssize_t *room, Py_ssize_t wanted)
+static int make_room(Columns *columns, Py_ssize_t *room, Py_ssize_t wanted)
 {
     if (wanted <= *room)
         return 1;
     Record *records = NULL;
     wanted = Py_MAX(wanted, 2 * *room);
     if (wanted <= PY_SSIZE_T_MAX / (Py_ssize_t)sizeof(Record))
-        records = PyMem_Realloc(rows->owned, wanted * sizeof(Record));
+        records = PyMem_Realloc(columns->owned, wanted * sizeof(Record));
     if (records == NULL) {
         PyErr_NoMemory();
         return 0;
     }
-    rows->records = rows->owned = records;
+    columns->records = columns->owned = records;
     *room = wanted;
     return 1;
 }
 
-/* The bytes that hold the batch's records, kept alive by `rows`, and where in them they are. */
-static int find_records(Rows *rows, const Batch *batch, PyObject *decompress, Cursor *cursor)
+/* The bytes that hold the batch's records, kept alive by `columns`, and where in them they are. */
+static int find_records(Columns *columns, const Batch *batch, PyObject *decompress, Cursor *cursor)
 {
     int compression = batch->attributes & COMPRESSION_BITS;
     PyObject *bytes = compression == 0
@@ -340,7 +340,7 @@ static int find_records(Rows *rows, const Batch *batch, PyObject *decompress, Cu
     int found = 0;
     if (!PyBytes_Check(bytes)) {
         PyErr_SetString(PyExc_TypeError, "decompressing did not give bytes");
-    } else if (PyList_Append(rows->kept_alive, bytes) == 0) {
+    } else if (PyList_Append(columns->kept_alive, bytes) == 0) {
         const uint8_t *first = (const uint8_t *)PyBytes_AsString(bytes);
         cursor->at = compression == 0 ? first + batch->start + HEADER_SIZE : first;
         cursor->end = compression == 0 ? first + batch->end : first + PyBytes_Size(bytes);
@@ -351,21 +351,21 @@ static int find_records(Rows *rows, const Batch *batch, PyObject *decompress, Cu
 }
 
 /* Add the records of a batch from offset `position` on; gives whether they are all right. */
-static int add_batch(Rows *rows, Py_ssize_t *room, const Batch *batch, int64_t position, PyObject *decompress)
+static int add_batch(Columns *columns, Py_ssize_t *room, const Batch *batch, int64_t position, PyObject *decompress)
 {
     Cursor cursor;
     int32_t number = 0;
     const char *wrong = NULL;
-    if (!find_records(rows, batch, decompress, &cursor))
+    if (!find_records(columns, batch, decompress, &cursor))
         return 0;
     if (batch->count < 0 || batch->count > (cursor.end - cursor.at) / SMALLEST_RECORD)
         wrong = "there is no room for so many";
-    else if (!make_room(rows, room, rows->length + batch->count))
+    else if (!make_room(columns, room, columns->length + batch->count))
         return 0;
     for (int64_t delta = -1; wrong == NULL && number < batch->count; number++) {
-        Record *record = &rows->owned[rows->length];
+        Record *record = &columns->owned[columns->length];
         if ((wrong = read_record(&cursor, batch, &delta, record)) == NULL)
-            rows->length += record->offset >= position;
+            columns->length += record->offset >= position;
     }
     if (wrong == NULL && cursor.at != cursor.end)
         wrong = "more follows after it, the last";
@@ -384,7 +384,7 @@ static int check_batches(PyObject *batches, const State *state, Py_ssize_t *most
     for (Py_ssize_t number = 0; number < PyTuple_Size(batches); number++) {
         const Batch *batch = (Batch *)PyTuple_GetItem(batches, number);
         if (!Py_IS_TYPE((PyObject *)batch, state->batch_type)) {
-            PyErr_SetString(PyExc_TypeError, "rows are made of batches");
+            PyErr_SetString(PyExc_TypeError, "columns are made of batches");
             return 0;
         }
         if (batch->base_offset < least) {
@@ -398,62 +398,62 @@ static int check_batches(PyObject *batches, const State *state, Py_ssize_t *most
     return 1;
 }
 
-static int add_batches(Rows *rows, PyObject *batches, const State *state, int64_t position, PyObject *decompress)
+static int add_batches(Columns *columns, PyObject *batches, const State *state, int64_t position, PyObject *decompress)
 {
     Py_ssize_t room = 0, most;
-    if (!check_batches(batches, state, &most) || !make_room(rows, &room, most))
+    if (!check_batches(batches, state, &most) || !make_room(columns, &room, most))
         return 0;
     for (Py_ssize_t number = 0; number < PyTuple_Size(batches); number++)
-        if (!add_batch(rows, &room, (Batch *)PyTuple_GetItem(batches, number), position, decompress))
+        if (!add_batch(columns, &room, (Batch *)PyTuple_GetItem(batches, number), position, decompress))
             return 0;
     return 1;
 }
 
-static PyObject *rows_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+static PyObject *columns_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"batches", "position", "decompress", NULL};
     PyObject *given, *decompress = Py_None;
     long long position = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|LO:Rows", names, &given, &position, &decompress))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|LO:Columns", names, &given, &position, &decompress))
         return NULL;
     PyObject *batches = PySequence_Tuple(given), *kept_alive = PyList_New(0);
-    Rows *rows = batches == NULL || kept_alive == NULL ? NULL : rows_alloc(type, kept_alive, NULL, 0);
-    if (rows != NULL && !add_batches(rows, batches, PyType_GetModuleState(type), position, decompress))
-        Py_CLEAR(rows);
+    Columns *columns = batches == NULL || kept_alive == NULL ? NULL : columns_alloc(type, kept_alive, NULL, 0);
+    if (columns != NULL && !add_batches(columns, batches, PyType_GetModuleState(type), position, decompress))
+        Py_CLEAR(columns);
     Py_XDECREF(kept_alive);
     Py_XDECREF(batches);
-    return (PyObject *)rows;
+    return (PyObject *)columns;
 }
 
-/* ---- Rows: sequence and columns */
+/* ---- Columns: sequence and columns */
 
-static Py_ssize_t rows_length(PyObject *self)
+static Py_ssize_t columns_length(PyObject *self)
 {
-    return ((Rows *)self)->length;
+    return ((Columns *)self)->length;
 }
 
-static PyObject *rows_slice(PyObject *self, PyObject *positions)
+static PyObject *columns_slice(PyObject *self, PyObject *positions)
 {
-    const Rows *rows = (Rows *)self;
+    const Columns *columns = (Columns *)self;
     Py_ssize_t start, stop, step;
     if (!PySlice_Check(positions))
-        return PyErr_Format(PyExc_TypeError, "rows are cut into slices, not into single ones");
+        return PyErr_Format(PyExc_TypeError, "columns are cut into slices, not into single ones");
     if (PySlice_Unpack(positions, &start, &stop, &step) < 0)
         return NULL;
     if (step != 1)
-        return PyErr_Format(PyExc_ValueError, "a slice of rows leaves none out: its step is 1, not %zd", step);
-    Py_ssize_t length = PySlice_AdjustIndices(rows->length, &start, &stop, step);
-    PyObject *owner = rows->owned == NULL ? rows->kept_alive : self; /* slices of slices do not make a chain */
-    return (PyObject *)rows_alloc(Py_TYPE(self), owner, length == 0 ? rows->records : rows->records + start, length);
+        return PyErr_Format(PyExc_ValueError, "a slice of columns leaves none out: its step is 1, not %zd", step);
+    Py_ssize_t length = PySlice_AdjustIndices(columns->length, &start, &stop, step);
+    PyObject *owner = columns->owned == NULL ? columns->kept_alive : self; /* slices of slices do not make a chain */
+    return (PyObject *)columns_alloc(Py_TYPE(self), owner, length == 0 ? columns->records : columns->records + start, length);
 }
 
 /* A list of what `make` makes of each record. */
 static inline PyObject *column(PyObject *self, PyObject *(*make)(const Record *))
 {
-    const Rows *rows = (Rows *)self;
-    PyObject *list = PyList_New(rows->length);
-    for (Py_ssize_t number = 0; list != NULL && number < rows->length; number++) {
-        PyObject *item = make(&rows->records[number]);
+    const Columns *columns = (Columns *)self;
+    PyObject *list = PyList_New(columns->length);
+    for (Py_ssize_t number = 0; list != NULL && number < columns->length; number++) {
+        PyObject *item = make(&columns->records[number]);
         if (item == NULL)
             Py_CLEAR(list);
         else
@@ -526,64 +526,64 @@ static PyObject *make_headers(const Record *record)
     return headers;
 }
 
-static PyObject *rows_offsets(PyObject *self, PyObject *Py_UNUSED(ignored))
+static PyObject *columns_offsets(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    const Rows *rows = (Rows *)self;
-    int64_t first = rows->length == 0 ? 0 : rows->records[0].offset;
-    int64_t stop = rows->length == 0 ? 0 : rows->records[rows->length - 1].offset + 1;
-    if (stop - first == rows->length) /* offsets rise, so there are no gaps */
+    const Columns *columns = (Columns *)self;
+    int64_t first = columns->length == 0 ? 0 : columns->records[0].offset;
+    int64_t stop = columns->length == 0 ? 0 : columns->records[columns->length - 1].offset + 1;
+    if (stop - first == columns->length) /* offsets rise, so there are no gaps */
         return PyObject_CallFunction((PyObject *)&PyRange_Type, "LL", (long long)first, (long long)stop);
     return column(self, make_offset);
 }
 
-static PyObject *rows_timestamps(PyObject *self, PyObject *Py_UNUSED(ignored))
+static PyObject *columns_timestamps(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     return column(self, make_timestamp);
 }
 
-static PyObject *rows_keys(PyObject *self, PyObject *Py_UNUSED(ignored))
+static PyObject *columns_keys(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     return column(self, make_key);
 }
 
-static PyObject *rows_key_texts(PyObject *self, PyObject *Py_UNUSED(ignored))
+static PyObject *columns_key_texts(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     return column(self, make_key_text);
 }
 
-static PyObject *rows_values(PyObject *self, PyObject *Py_UNUSED(ignored))
+static PyObject *columns_values(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     return column(self, make_value);
 }
 
-static PyObject *rows_headers(PyObject *self, PyObject *Py_UNUSED(ignored))
+static PyObject *columns_headers(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     return column(self, make_headers);
 }
 
-static PyMethodDef rows_methods[] = {
-    {"offsets", rows_offsets, METH_NOARGS, "A range where there are no gaps."},
-    {"timestamps", rows_timestamps, METH_NOARGS, "In milliseconds since the epoch."},
-    {"keys", rows_keys, METH_NOARGS, "Bytes, or None."},
-    {"values", rows_values, METH_NOARGS, "Bytes, or None."},
-    {"headers", rows_headers, METH_NOARGS, "Tuples of pairs: a text, and bytes or None."},
-    {"key_texts", rows_key_texts, METH_NOARGS, "Keys as text. Raises UnicodeDecodeError where one is not UTF-8."},
+static PyMethodDef columns_methods[] = {
+    {"offsets", columns_offsets, METH_NOARGS, "A range where there are no gaps."},
+    {"timestamps", columns_timestamps, METH_NOARGS, "In milliseconds since the epoch."},
+    {"keys", columns_keys, METH_NOARGS, "Bytes, or None."},
+    {"values", columns_values, METH_NOARGS, "Bytes, or None."},
+    {"headers", columns_headers, METH_NOARGS, "Tuples of pairs: a text, and bytes or None."},
+    {"key_texts", columns_key_texts, METH_NOARGS, "Keys as text. Raises UnicodeDecodeError where one is not UTF-8."},
     {NULL}
 };
-static PyType_Slot rows_slots[] = {
+static PyType_Slot columns_slots[] = {
     {Py_tp_doc, "Records of fetched batches, from which columns are made when somebody asks for them."},
-    {Py_tp_new, rows_new},
-    {Py_tp_dealloc, rows_dealloc},
-    {Py_tp_methods, rows_methods},
-    {Py_mp_length, rows_length},
-    {Py_mp_subscript, rows_slice},
+    {Py_tp_new, columns_new},
+    {Py_tp_dealloc, columns_dealloc},
+    {Py_tp_methods, columns_methods},
+    {Py_mp_length, columns_length},
+    {Py_mp_subscript, columns_slice},
     {0, NULL}
 };
-static PyType_Spec rows_spec = {
-    .name = "framework_speedups.Rows",
-    .basicsize = sizeof(Rows),
+static PyType_Spec columns_spec = {
+    .name = "framework_speedups.Columns",
+    .basicsize = sizeof(Columns),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = rows_slots,
+    .slots = columns_slots,
 };
 
 /* ---- The module */
@@ -612,11 +612,11 @@ static int module_exec(PyObject *module)
     State *state = PyModule_GetState(module);
     crc32c_choose();
     state->batch_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &batch_spec, NULL);
-    PyObject *rows_type = PyType_FromModuleAndSpec(module, &rows_spec, NULL);
-    int status = state->batch_type == NULL || rows_type == NULL
+    PyObject *columns_type = PyType_FromModuleAndSpec(module, &columns_spec, NULL);
+    int status = state->batch_type == NULL || columns_type == NULL
         || PyModule_AddType(module, state->batch_type) < 0
-        || PyModule_AddType(module, (PyTypeObject *)rows_type) < 0;
-    Py_XDECREF(rows_type);
+        || PyModule_AddType(module, (PyTypeObject *)columns_type) < 0;
+    Py_XDECREF(columns_type);
     return -status;
 }
 

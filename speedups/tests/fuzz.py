@@ -68,13 +68,13 @@ def read_all(data: bytes, position: int) -> None:
     batches = framework_speedups.batches(data)
     for found in batches:
         found.validate_crc()
-    rows = framework_speedups.Rows(batches, position, decompress)
+    columns = framework_speedups.Columns(batches, position, decompress)
     del batches, data
     for part in slice(None), slice(1, -1), slice(2, None):
-        rows = rows[part]  # which lives on when what it is cut from does not
+        columns = columns[part]  # which lives on when what it is cut from does not
         for name in COLUMNS:
             with suppress(UnicodeDecodeError):
-                getattr(rows, name)()
+                getattr(columns, name)()
 
 
 def decompress(codec: int, data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The extension against aiokafka's decoder, and against damaged bytes: they give an error or rows, never a crash."""
+"""The extension against aiokafka's decoder, and against damaged bytes: they give an error or columns, never a crash."""
 
 import struct
 import sys
@@ -77,8 +77,8 @@ def _built(records: Sequence[Any], base: int = 5) -> bytes:
     return base.to_bytes(8, "big") + bytes(builder.build())[8:]
 
 
-def _columns(rows: Any) -> list[list[Any]]:
-    return [list(getattr(rows, name)()) for name in COLUMNS]
+def _columns(columns: Any) -> list[list[Any]]:
+    return [list(getattr(columns, name)()) for name in COLUMNS]
 
 
 def _read_all(data: bytes) -> Any:
@@ -88,13 +88,13 @@ def _read_all(data: bytes) -> Any:
         for batch in found:
             batch.validate_crc()
             assert batch.data in data
-        rows = speedups.Rows(found, 0, _decompress)
+        columns = speedups.Columns(found, 0, _decompress)
     except ValueError:
         return None
-    _columns(rows)
+    _columns(columns)
     with suppress(UnicodeDecodeError):
-        rows.key_texts()
-    return rows
+        columns.key_texts()
+    return columns
 
 
 def _decompress(codec: int, data: bytes) -> bytes:
@@ -118,14 +118,14 @@ def test_what_was_built_is_read(built, data):
     assert all(batch.validate_crc() for batch in batches)
     position = data.draw(st.integers(0, 100 * len(built)))
     records = [record for record in _aiokafkas(fetched) if record.offset >= position]
-    rows = speedups.Rows(batches, position)
+    columns = speedups.Columns(batches, position)
     expected = [[getattr(record, name[:-1]) for record in records] for name in COLUMNS[:-1]]
     expected.append([tuple(record.headers) for record in records])
-    assert _columns(rows) == expected
-    assert rows.key_texts() == [None if record.key is None else record.key.decode() for record in records]
+    assert _columns(columns) == expected
+    assert columns.key_texts() == [None if record.key is None else record.key.decode() for record in records]
     first, stop = (data.draw(st.integers(-8, 8)) for _ in range(2))
-    assert _columns(rows[first:stop]) == [column[first:stop] for column in expected]
-    assert _columns(rows[first:stop][1:-1]) == [column[first:stop][1:-1] for column in expected]
+    assert _columns(columns[first:stop]) == [column[first:stop] for column in expected]
+    assert _columns(columns[first:stop][1:-1]) == [column[first:stop][1:-1] for column in expected]
 
 
 @given(st.binary(max_size=300), st.integers(0, 300))
@@ -208,16 +208,16 @@ WRONG: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize(("body", "reason"), WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_told(body, reason):
     with pytest.raises(ValueError, match=reason):
-        speedups.Rows(speedups.batches(_batch(body)))
+        speedups.Columns(speedups.batches(_batch(body)))
 
 
 def test_offsets_rise():
     same = _batch(_record(*VALID) * 2, count=2, last_offset_delta=1)
     with pytest.raises(ValueError, match=r"record 2 of 2 .* its offset"):
-        speedups.Rows(speedups.batches(same))
+        speedups.Columns(speedups.batches(same))
     one = _batch(_record(*VALID))
     with pytest.raises(ValueError, match="offset 5 comes before 6"):
-        speedups.Rows(speedups.batches(one + one))
+        speedups.Columns(speedups.batches(one + one))
 
 
 @pytest.mark.parametrize(
@@ -244,8 +244,8 @@ def test_batches_end_where_no_whole_one_of_this_format_begins(behind):
 
 @pytest.mark.parametrize(("attributes", "expected"), [(0, 999), (0x08, 2000)])
 def test_whose_timestamps_they_are(attributes, expected):
-    rows = speedups.Rows(speedups.batches(_batch(_record(-1, 0, -1, -1, 0), attributes=attributes)))
-    assert rows.timestamps() == [expected]
+    columns = speedups.Columns(speedups.batches(_batch(_record(-1, 0, -1, -1, 0), attributes=attributes)))
+    assert columns.timestamps() == [expected]
 
 
 def test_headers_of_batches():
@@ -258,11 +258,11 @@ def test_headers_of_batches():
 
 
 def test_offsets_are_a_range_where_they_can_be():
-    rows = speedups.Rows(speedups.batches(_batch(_record(*VALID)) + _batch(_record(*VALID), base_offset=6)))
-    assert rows.offsets() == range(5, 7)
-    assert rows[:0].offsets() == range(0)
-    assert speedups.Rows([]).offsets() == range(0)
-    gap = speedups.Rows(speedups.batches(_batch(_record(*VALID)) + _batch(_record(*VALID), base_offset=8)))
+    columns = speedups.Columns(speedups.batches(_batch(_record(*VALID)) + _batch(_record(*VALID), base_offset=6)))
+    assert columns.offsets() == range(5, 7)
+    assert columns[:0].offsets() == range(0)
+    assert speedups.Columns([]).offsets() == range(0)
+    gap = speedups.Columns(speedups.batches(_batch(_record(*VALID)) + _batch(_record(*VALID), base_offset=8)))
     assert gap.offsets() == [5, 8]
     assert gap[1:].offsets() == range(8, 9)
 
@@ -278,8 +278,8 @@ def test_compressed_records():
         asked.append((codec, data))
         return bytes(gzip_decode(data))
 
-    rows = speedups.Rows(speedups.batches(fetched), 10, decompress)
-    assert rows.offsets() == range(10, 1005)
+    columns = speedups.Columns(speedups.batches(fetched), 10, decompress)
+    assert columns.offsets() == range(10, 1005)
     assert asked == [(GZIP, compressed)]
 
 
@@ -292,29 +292,29 @@ def _refuse(codec: int, data: bytes) -> bytes:
 )
 def test_decompressing_may_fail(decompress: Callable[[int, bytes], bytes], error):
     with pytest.raises(error):
-        speedups.Rows(speedups.batches(_batch(_record(*VALID), attributes=GZIP)), 0, decompress)
+        speedups.Columns(speedups.batches(_batch(_record(*VALID), attributes=GZIP)), 0, decompress)
 
 
 def test_rows_keep_their_bytes_and_let_go_of_them():
     fetched = _batch(_record(0, 0, 3, b"key", -1, 0) + _record(0, 1, 3, b"yek", -1, 0), count=2, last_offset_delta=1)
     before = sys.getrefcount(fetched)
-    rows = speedups.Rows(iter(speedups.batches(fetched)))[:][1:]
+    columns = speedups.Columns(iter(speedups.batches(fetched)))[:][1:]
     assert sys.getrefcount(fetched) > before
-    assert rows.keys() == [b"yek"]
-    del rows
+    assert columns.keys() == [b"yek"]
+    del columns
     assert sys.getrefcount(fetched) == before
 
 
 def test_wrong_uses():
-    rows = speedups.Rows([])
+    columns = speedups.Columns([])
     for use in (
-        lambda: rows[0],
-        lambda: speedups.Rows([object()]),
-        lambda: speedups.Rows(7),
+        lambda: columns[0],
+        lambda: speedups.Columns([object()]),
+        lambda: speedups.Columns(7),
         lambda: speedups.batches(bytearray()),
         lambda: speedups.crc32c("text"),
     ):
         with pytest.raises(TypeError):
             use()
     with pytest.raises(ValueError, match="step"):
-        _ = rows[::2]
+        _ = columns[::2]
