@@ -1,19 +1,60 @@
-"""Stores keep checkpoints: bytes, with the offset and the epoch that they belong to, as one atomic unit.
+"""The contract of stores: where checkpoints live.
 
-A store knows nothing of Kafka or codecs. A unit is stored as *rows*: bytes in an order. A store with
-`keeps_rows` gets the changes of each checkpoint as further rows and, from time to time, a new *base* in pieces
-that replaces the rows before it; one without gets the whole state as a single row each time.
+A store knows bytes and nothing of Kafka, codecs or processors. Each *unit* (one processor's state over one partition in
+one group) is stored on its own: its epoch, its version, its progress and the rows of its tables form one atomic whole.
+
+**Rows.** A table is stored as *rows*: bytes in an order. A store with `keeps_rows` gets what a checkpoint changes as
+further rows and, from time to time, a new *base* in pieces that replaces the rows before it. A store without gets the
+whole table as a single row each time. Each table of a unit has rows and bases of its own.
+
+**Fencing.** `claim` raises a unit's epoch; from then on, whoever holds an older epoch can store nothing. The version
+counts the unit's checkpoints. `save` takes version + 1 and no other, so a checkpoint that is saved twice counts once.
+
+**Threads.** The runtime calls a store from one thread that is not the event loop's, one call at a time, and iterates
+`load` there, too. Any call may block. Calls of other processes may come at any moment. A generator that `load` gave may
+be closed early, in that same thread.
+
+**Errors.** Every method raises `StoreError` where the store cannot read or write, and `StateCorruptError` where stored
+bytes are damaged. Whatever is raised, also by a callback or by an object that the caller handed over, what is stored
+stays as it was: before the call, or as the whole call made it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final, Literal, Self
 
-from framework.errors import FrameworkError
+from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Anchor", "Checkpoint", "Claim", "Description", "Store", "StoredUnit", "Unit"]
+from framework.errors import StateError
+from framework.progress import Anchor, Progress
+from framework.records import TopicPartition
+
+__all__ = [
+    "ALREADY_SAVED",
+    "ROW_FORMAT",
+    "SAVED",
+    "STATE_TABLE",
+    "Accept",
+    "Anchor",
+    "Changes",
+    "Checkpoint",
+    "Claim",
+    "Description",
+    "Outcome",
+    "Progress",
+    "Store",
+    "StoreOptions",
+    "StoredTable",
+    "StoredUnit",
+    "Unit",
+]
+
+STATE_TABLE: Final = ""
+"""Name of the table that holds a processor's state. The framework's own tables begin with `$`."""
+
+ROW_FORMAT: Final = 1
+"""The format of rows that this framework writes; see `framework.changes`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,31 +66,41 @@ class Unit:
     topic: str
     partition: int
 
+    @property
+    def topic_partition(self) -> TopicPartition:
+        """The partition that names the unit."""
+        return TopicPartition(self.topic, self.partition)
+
     def __str__(self) -> str:
         return f"{self.plugin} on {self.topic}-{self.partition} (group {self.group})"
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What must match for stored bytes to be understood, and by whom they were written."""
+    """How stored bytes are to be understood, and where they belong. A load compares it with the running plugin."""
 
     codec: str
+    """Name of the codec that wrote the rows."""
     state_version: int
+    """`Processor.state_version` of the processor that wrote the state."""
     partitions: int
-    """How many partitions the topic had; keys move when it changes."""
+    """How many partitions the topic had. Keys move when this number changes."""
     cluster_id: str | None
+    """Id of the Kafka cluster; None where it is unknown."""
+    row_format: int = ROW_FORMAT
+    """How rows are laid out."""
 
 
 @dataclass(frozen=True, slots=True)
-class Anchor:
-    """What tells whether a log is still the one that the state was built from; None is what is not known."""
+class StoredTable:
+    """What the store holds of a table, without its rows."""
 
-    topic_id: str | None = None
-    """As the broker has it; another one for a topic that was re-created."""
-    timestamp: int | None = None
-    """Of the record at the last offset, in milliseconds since the epoch."""
-    checksum: int | None = None
-    """CRC-32 over that record's key and value."""
+    keys: int
+    """How many keys the table had at its last checkpoint. A load that finds another number is an error."""
+    bytes: int
+    """Size of the rows that `load` would read of this table."""
+    base_bytes: int
+    """How much of that is base; all of it in a store without `keeps_rows`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +108,34 @@ class StoredUnit:
     """What the store holds of a unit, without its rows."""
 
     unit: Unit
-    description: Description | None
-    """None: claimed, but nothing saved yet."""
     epoch: int
-    last_offset: int
-    """The last record that is applied; -1 for none."""
-    position: int | None
-    """Where reading goes on: beyond the last offset, and beyond gaps that were read. None: nowhere yet."""
-    keys: int
-    bytes: int
-    """Size of the rows that `load` would read."""
-    base_bytes: int
-    """How much of that is base; always all of it in a store without `keeps_rows`."""
-    saved_at: float | None
-    """Seconds since the epoch."""
-    anchor: Anchor = Anchor()
-    missing_offsets: int = 0
-    """How many offsets the log had lost before they were read, so that the state goes on without them."""
+    version: int = 0
+    """Number of the last checkpoint; 0 for none. A unit that was set aside and began anew goes on counting."""
+    description: Description | None = None
+    """None where nothing is saved (yet, or since the state was set aside)."""
+    progress: Mapping[TopicPartition, Progress] = field(default_factory=dict)
+    event_time: Mapping[TopicPartition, int] = field(default_factory=dict)
+    """Watermarks, in milliseconds since the epoch."""
+    tables: Mapping[str, StoredTable] = field(default_factory=dict)
+    outputs: bytes | None = None
+    """Token of the outputs' transaction; None: outputs are sent at least once."""
+    saved_at: float | None = None
+    """When it was last saved, in seconds since the epoch."""
+
+    @property
+    def own_progress(self) -> Progress:
+        """Progress of the partition that names the unit."""
+        return self.progress.get(self.unit.topic_partition, Progress())
+
+    @property
+    def keys(self) -> int:
+        """How many keys the state has."""
+        return self.tables[STATE_TABLE].keys if STATE_TABLE in self.tables else 0
+
+    @property
+    def bytes(self) -> int:
+        """Size of the rows of all tables."""
+        return sum(table.bytes for table in self.tables.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,99 +149,158 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """What a checkpoint changes in one table."""
+
+    keys: int
+    """How many keys the table has now."""
+    changed: int = 0
+    """How many keys changed, for observers."""
+    rows: Sequence[bytes] = ()
+    """The changes in pieces (or the whole table as one row, see `Store.keeps_rows`)."""
+    base: Sequence[bytes] = ()
+    """Further pieces of a new base. Its first piece comes with `base_begins`; a base that is not finished is void."""
+    base_begins: bool = False
+    base_ends: bool = False
+    """The new base is complete: the old base, and rows saved before the new one began, are no longer needed. Rows saved
+    since `base_begins`, those of that very checkpoint included, are loaded after it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """One atomic step of a unit: what changed, and how far the log is applied with it."""
 
     unit: Unit
     epoch: int
-    previous_offset: int
-    """The last offset that this owner knows to be stored."""
-    last_offset: int
-    position: int
-    keys: int
-    """How many keys the state has now."""
+    """The epoch of the owner that saves."""
+    version: int
+    """The stored version + 1."""
+    progress: Mapping[TopicPartition, Progress]
+    """Replaces the stored progress. One entry today; several once a processor reads several topics."""
     description: Description
-    rows: Sequence[bytes] = field(default=())
-    """The changes in pieces (or the whole state as one, see `Store.keeps_rows`); none where only the position moved."""
-    base: Sequence[bytes] = field(default=())
-    """Further pieces of a new base. Its first piece comes with `base_begins`; what is not finished is void."""
-    base_begins: bool = False
-    base_ends: bool = False
-    """The new base is complete: rows saved before it began, and the old base, are no longer needed. Rows saved
-    since `base_begins`, those of that very checkpoint included, are loaded after it."""
-    changes: int = 0
-    """How many keys changed, for observers."""
-    anchor: Anchor = Anchor()
-    missing_offsets: int = 0
+    tables: Mapping[str, Changes] = field(default_factory=dict)
+    """The tables that change. A table that is not named stays as it is stored."""
+    event_time: Mapping[TopicPartition, int] = field(default_factory=dict)
+    """Replaces the stored watermarks."""
+    outputs: bytes | None = None
+    """Token of the outputs' transaction; None: outputs are sent at least once."""
+
+    @property
+    def own_progress(self) -> Progress:
+        """Progress of the partition that names the unit."""
+        return self.progress[self.unit.topic_partition]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one checkpoint that was given to `save`.
+
+    ===============  ================================================================================================
+    kind             meaning
+    ===============  ================================================================================================
+    `saved`          It is stored now.
+    `already saved`  It was stored before: the same epoch had saved this version. A repeat after a lost answer.
+    `fenced`         Not stored: epoch or version are not the stored ones any more. `error` is a `FencedError`.
+    `corrupt`        Not stored: what is stored of the unit is damaged. `error` is a `StateCorruptError`.
+    ===============  ================================================================================================
+    """
+
+    kind: Literal["saved", "already saved", "fenced", "corrupt"]
+    error: StateError | None = None
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the checkpoint is stored."""
+        return self.error is None
+
+
+SAVED: Final = Outcome("saved")
+ALREADY_SAVED: Final = Outcome("already saved")
+
+Accept = Callable[[Unit, StoredUnit | None], None]
+"""Called for a unit that is being claimed, with what is stored of it; raises to refuse the claim."""
+
+
+class StoreOptions(BaseModel):
+    """Base of a store's options (`--store-option NAME=VALUE`): unknown names are refused, values are checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Store(ABC):
-    """Where checkpoints live.
+    """Where checkpoints live. The module's text tells which thread calls what, and what holds when something raises.
 
-    Every method may block and runs off the event loop, one call at a time; other processes may use the same store
-    at any moment. Reading (`stored`, `rows`) never disturbs an owner.
-
-    Errors, from every method: `StoreError` for I/O, `StateCorruptError` for damage. Whatever is raised, what is
-    stored stays as it was.
+    `framework.testing.stores.StoreConformance` tests a store against this contract.
     """
 
     name: ClassVar[str]
+    """The scheme of its locations: `--store NAME` or `--store NAME:WHERE`."""
     keeps_rows: ClassVar[bool]
+    """Whether it wants the changes of a table, or the whole table as one row each time."""
     survives: ClassVar[bool]
     """Whether the state outlives the process."""
+    Options: ClassVar[type[StoreOptions]] = StoreOptions
 
+    @classmethod
     @abstractmethod
-    def __init__(self, directory: Path, *, read_only: bool = False) -> None:
-        """Open or create the store under `directory`; a store that has no files ignores it.
+    def open(cls, location: str, options: StoreOptions, *, read_only: bool = False) -> Self:
+        """Open the store at `location`, a URL-like text that begins with the store's name, such as `sqlite:state` or
+        `postgresql://host/database`; create it where it is not there yet.
 
-        `read_only` creates nothing; where nothing is stored, it is empty.
+        `options` is an instance of `cls.Options`. `read_only` creates nothing; where nothing is stored, it is empty.
+        Raises `UsageError` for a location that cannot be one.
         """
 
     @abstractmethod
-    def claim(self, unit: Unit, accept: Callable[[StoredUnit], None]) -> Claim:
-        """Raise the unit's epoch, in one atomic step and durably.
+    def id_of(self, group: str) -> str:
+        """The id under which this store keeps a group's units.
 
-        `accept` is called with what is stored, if anything; if it raises, nothing is changed.
-        """
-
-    def claim_all(self, units: Sequence[Unit], accept: Callable[[StoredUnit], None]) -> list[Claim]:
-        """Claim units of one group, in their order; a store that can does it in one atomic step.
-
-        Where it raises, any of them may be claimed, or none.
-        """
-        return [self.claim(unit, accept) for unit in units]
-
-    @abstractmethod
-    def rows(self, unit: Unit, epoch: int | None = None) -> Iterator[bytes]:
-        """The unit's rows in order, as of one moment: the base's pieces, then the changes saved since it began.
-
-        Each is checked before it is yielded. Raises `StateCorruptError` where one is damaged or missing, and
-        `FencedError` where `epoch` is given and does not own the unit any more: its rows would be another owner's.
+        It is drawn at random when the group is first written to, kept with its units, and the same in every copy. Two
+        stores that know nothing of each other have different ids. A read-only store where nothing is stored of the
+        group gives "".
         """
 
     @abstractmethod
-    def save(self, checkpoints: Sequence[Checkpoint]) -> list[FrameworkError | None]:
+    def claim(self, units: Sequence[Unit], accept: Accept) -> list[Claim]:
+        """Raise the epochs of these units, all of one group, durably; give the claims in order.
+
+        `accept` is called for each unit before anything of it is changed. If it raises, nothing of its unit is changed;
+        other units of the call may be claimed, or not.
+        """
+
+    @abstractmethod
+    def load(self, unit: Unit, epoch: int | None = None) -> Iterator[tuple[str, bytes]]:
+        """The unit's rows, each with the name of its table, as of one moment: for each table the pieces of its base,
+        then the changes saved since that base began.
+
+        Each row is checked before it is yielded. Raises `StateCorruptError` where one is damaged or missing, and
+        `FencedError` where `epoch` is given and does not own the unit any more: the rows would be another owner's.
+        """
+
+    @abstractmethod
+    def save(self, checkpoints: Sequence[Checkpoint]) -> list[Outcome]:
         """Store checkpoints of different units, each atomically; give the outcome of each, in order.
 
-        An outcome is None, `FencedError` where epoch or previous offset are not the stored ones any more, or
-        `StateCorruptError` where what is stored is damaged. Raises `StoreError` where none could be written.
+        Raises `StoreError` where it is not known of all what became of them. A caller may then ask again with the same
+        checkpoints; those that were stored are answered `already saved`.
         """
 
     @abstractmethod
     def set_aside(self, unit: Unit, epoch: int) -> Unit:
         """Move what is stored to a new name (another group, which is returned), in one atomic step.
 
-        The unit is then new but for its epoch, which stays. Raises `FencedError` if `epoch` is not the stored one.
+        The unit is then new but for its epoch and its version, which stay. Raises `FencedError` if `epoch` is not the
+        stored one.
         """
 
     @abstractmethod
     def stored(self, group: str | None = None) -> list[StoredUnit]:
-        """What is stored, ordered by unit."""
+        """What is stored, ordered by unit. It never disturbs an owner."""
 
     @abstractmethod
     def place(self, unit: Unit) -> str:
-        """Where the unit is kept, for messages: a file's path or the like."""
+        """Where the unit is kept, for messages: a file's path or the like. Never with a password."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Let go of files and connections. Called once, also after errors."""
         return

@@ -1,49 +1,52 @@
 """What the `file` store's files hold, and how they look. No I/O.
 
-The first line is a header in JSON. With codec `json` the whole file is one JSON document, in which the state
-follows on the second line; with any other codec the state's bytes follow as they are.
+A unit's first line is a header in JSON. With codec `json` the whole file is one JSON document, in which the tables
+follow, each on a line; with any other codec the tables' bytes follow as they are.
 """
 
 import json
-import time
-import zlib
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 from framework.errors import InternalError, StateCorruptError, StateIncompatibleError
-from framework.stores import Anchor, Checkpoint, Description, StoredUnit, Unit
+from framework.stores import STATE_TABLE, Checkpoint, StoredTable, StoredUnit, Unit
+from framework.stores._encoding import checksum, from_json, to_json
+from framework.stores._rules import saved_unit
 
-__all__ = ["Document", "corrupt"]
+__all__ = ["Document", "corrupt", "id_from_bytes", "id_to_bytes"]
 
-_FORMAT = "framework-state"
-_VERSION = 1
+_UNIT_FORMAT = "framework-state"
+_ID_FORMAT = "framework-store"
+_FORMAT_VERSION = 1
 _JSON_CODEC = "json"
-_STATE, _END = b'"state": ', b"}\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A unit and its state's bytes; None where no state was saved yet."""
+    """A unit and the bytes of its tables; a table of which no bytes were saved yet has none there."""
 
     stored: StoredUnit
-    body: bytes | None
+    bodies: Mapping[str, bytes] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        header = _header(self.stored, self.body)
-        return _render({**header, "checksum": _checksum(header, self.body)}, self.body)
+        """The whole file."""
+        pieces = [b""] * (2 * len(self.bodies) + 1)
+        pieces[::2] = _separators(_header(self), sorted(self.bodies))
+        pieces[1::2] = [self.bodies[name] for name in sorted(self.bodies)]
+        return b"".join(pieces)
 
     @classmethod
     def from_bytes(cls, data: bytes, path: Path) -> "Document":
         """Raises `StateCorruptError` for any byte that `to_bytes` did not write, `StateIncompatibleError` for another
         format version; both name `path`."""
-        line, _, rest = data.partition(b"\n")
-        header = _parse_header(line, path)
-        body = _body(line, rest, header.get("bytes"))
-        unchecked = {name: value for name, value in header.items() if name != "checksum"}
-        if header.get("checksum") != _checksum(unchecked, body) or _render(header, body) != data:
-            raise corrupt(path, "it does not match its checksum")
-        return cls(_stored(header), body)
+        header = _read_header(data, _UNIT_FORMAT, path)
+        bodies = _read_bodies(data, header, path)
+        tables = {name: _stored_table(table["keys"], bodies.get(name)) for name, table in header["sizes"].items()}
+        unit = Unit(header["group"], header["plugin"], header["topic"], header["partition"])
+        return cls(from_json(header, unit, header["epoch"], header["version"], tables), bodies)
 
     def claimed(self) -> "Document":
         """The next owner's."""
@@ -51,22 +54,33 @@ class Document:
 
     def saved(self, checkpoint: Checkpoint) -> "Document":
         """What the unit is after `checkpoint`. Raises `InternalError` for what comes in pieces."""
-        if checkpoint.base or checkpoint.base_begins or checkpoint.base_ends or len(checkpoint.rows) > 1:
-            raise InternalError(f"{checkpoint.unit}: pieces for a store that keeps no rows. Please report this")
-        body = checkpoint.rows[0] if checkpoint.rows else self.body
-        stored = replace(
-            self.stored,
-            description=checkpoint.description,
-            last_offset=checkpoint.last_offset,
-            position=checkpoint.position,
-            keys=checkpoint.keys,
-            bytes=len(body or b""),
-            base_bytes=len(body or b""),
-            saved_at=time.time(),
-            anchor=checkpoint.anchor,
-            missing_offsets=checkpoint.missing_offsets,
-        )
-        return Document(stored, body)
+        tables, bodies = dict(self.stored.tables), dict(self.bodies)
+        for name, changes in checkpoint.tables.items():
+            rows = tuple(changes.rows)
+            if changes.base or changes.base_begins or changes.base_ends or len(rows) > 1:
+                raise InternalError(f"{checkpoint.unit}: pieces for a store that keeps no rows. Please report this")
+            if rows:
+                [bodies[name]] = rows
+            tables[name] = _stored_table(changes.keys, bodies.get(name))
+        return Document(saved_unit(self.stored, checkpoint, tables), bodies)
+
+    def renamed(self, unit: Unit) -> "Document":
+        """The same under another name."""
+        return replace(self, stored=replace(self.stored, unit=unit))
+
+
+def id_to_bytes(store_id: str) -> bytes:
+    """The file that holds the id of a group's store."""
+    header = {"format": _ID_FORMAT, "format_version": _FORMAT_VERSION, "id": store_id}
+    return _line({**header, "checksum": _checksum(header)}) + b"\n"
+
+
+def id_from_bytes(data: bytes, path: Path) -> str:
+    """Raises as `Document.from_bytes` does."""
+    store_id = _read_header(data, _ID_FORMAT, path)["id"]
+    if data != id_to_bytes(store_id):
+        raise corrupt(path, "it does not match its checksum")
+    return str(store_id)
 
 
 def corrupt(path: Path, what: str) -> StateCorruptError:
@@ -76,82 +90,94 @@ def corrupt(path: Path, what: str) -> StateCorruptError:
     )
 
 
-def _header(stored: StoredUnit, body: bytes | None) -> dict[str, Any]:
-    description = stored.description
-    return {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "codec": description and description.codec,
-        "plugin": stored.unit.plugin,
-        "state_version": description and description.state_version,
+def _header(document: Document) -> dict[str, Any]:
+    stored = document.stored
+    header = {
+        "format": _UNIT_FORMAT,
+        "format_version": _FORMAT_VERSION,
         "group": stored.unit.group,
+        "plugin": stored.unit.plugin,
         "topic": stored.unit.topic,
         "partition": stored.unit.partition,
-        "partitions": description and description.partitions,
-        "cluster_id": description and description.cluster_id,
-        "topic_id": stored.anchor.topic_id,
-        "anchor_timestamp": stored.anchor.timestamp,
-        "anchor_checksum": stored.anchor.checksum,
-        "missing_offsets": stored.missing_offsets,
         "epoch": stored.epoch,
-        "keys": stored.keys,
-        "bytes": None if body is None else len(body),
-        "position": stored.position,
-        "last_offset": stored.last_offset,
-        "saved_at": stored.saved_at,
+        "version": stored.version,
+        **to_json(stored),
+        "sizes": {name: _sizes(table, document.bodies.get(name)) for name, table in sorted(stored.tables.items())},
     }
+    return {**header, "checksum": _checksum(header)}
 
 
-def _stored(header: dict[str, Any]) -> StoredUnit:
-    description = None
-    if header["codec"] is not None:
-        description = Description(header["codec"], header["state_version"], header["partitions"], header["cluster_id"])
-    return StoredUnit(
-        unit=Unit(header["group"], header["plugin"], header["topic"], header["partition"]),
-        description=description,
-        epoch=header["epoch"],
-        last_offset=header["last_offset"],
-        position=header["position"],
-        keys=header["keys"],
-        bytes=header["bytes"] or 0,
-        base_bytes=header["bytes"] or 0,
-        saved_at=header["saved_at"],
-        anchor=Anchor(header["topic_id"], header["anchor_timestamp"], header["anchor_checksum"]),
-        missing_offsets=header["missing_offsets"],
-    )
-
-
-def _render(header: dict[str, Any], body: bytes | None) -> bytes:
-    line = json.dumps(header).encode()
+def _sizes(table: StoredTable, body: bytes | None) -> dict[str, Any]:
     if body is None:
-        return line + b"\n"
-    if header.get("codec") == _JSON_CODEC:
-        return line[:-1] + b",\n" + _STATE + body + _END
-    return line + b"\n" + body
+        return {"keys": table.keys, "bytes": None}
+    return {"keys": table.keys, "bytes": len(body), "checksum": f"{checksum((), body):08x}"}
 
 
-def _checksum(header: dict[str, Any], body: bytes | None) -> str:
-    """CRC-32 finds every burst of up to 32 flipped bits; it guards against accident, not malice."""
-    return f"{zlib.crc32(body or b'', zlib.crc32(json.dumps(header).encode())):08x}"
+def _stored_table(keys: int, body: bytes | None) -> StoredTable:
+    return StoredTable(keys, len(body or b""), len(body or b""))
 
 
-def _parse_header(line: bytes, path: Path) -> dict[str, Any]:
+def _separators(header: dict[str, Any], names: Sequence[str]) -> list[bytes]:
+    """What stands before, between and behind the bytes of these tables, which are sorted: the state comes first."""
+    line = _line(header)
+    description = header["description"]
+    if not names or description is None or description["codec"] != _JSON_CODEC:
+        return [line + b"\n", *repeat(b"", len(names))]
+    openings = [*_openings(names)]
+    openings[0] = line[:-1] + openings[0]
+    return [*openings, b"}\n" if names[-1] == STATE_TABLE else b"}}\n"]
+
+
+def _openings(names: Sequence[str]) -> Iterator[bytes]:
+    """What precedes each table in a JSON document."""
+    first = True
+    for name in names:
+        if name == STATE_TABLE:
+            yield b',\n"state": '
+        else:
+            yield (b',\n"tables": {' if first else b",\n") + _line(name) + b": "
+            first = False
+
+
+def _read_header(data: bytes, kind: str, path: Path) -> dict[str, Any]:
+    """The checked header in the first line."""
+    line = data[: data.find(b"\n")]
     try:
         header = json.loads(line[:-1] + b"}" if line.endswith(b",") else line)
     except (ValueError, RecursionError) as error:
         raise corrupt(path, "its first line is no header") from error
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise corrupt(path, "it is no state file")
-    version = header.get("version")
-    if isinstance(version, int) and version > _VERSION:
+    if not isinstance(header, dict) or header.get("format") != kind:
+        raise corrupt(path, "it is not in the format of such a file")
+    version = header.get("format_version")
+    if isinstance(version, int) and version > _FORMAT_VERSION:
         raise StateIncompatibleError(
-            f"{path} has format version {version}, but this framework reads version {_VERSION}. "
+            f"{path} has format version {version}, but this framework reads version {_FORMAT_VERSION}. "
             "Nothing was changed; use the framework that wrote it"
         )
+    if header.get("checksum") != _checksum({name: value for name, value in header.items() if name != "checksum"}):
+        raise corrupt(path, "its first line does not match its checksum")
     return header
 
 
-def _body(line: bytes, rest: bytes, size: int | None) -> bytes | None:
-    if size is None:
-        return None
-    return rest[len(_STATE) : -len(_END)] if line.endswith(b",") else rest
+def _read_bodies(data: bytes, header: dict[str, Any], path: Path) -> dict[str, bytes]:
+    """The bytes of each table, once every byte of the file is known to be right."""
+    sizes = {name: table for name, table in header["sizes"].items() if table["bytes"] is not None}
+    first, *others = _separators(header, [*sizes])
+    sound, position = data.startswith(first), len(first)
+    bodies: dict[str, bytes] = {}
+    for (name, table), separator in zip(sizes.items(), others, strict=True):
+        end = position + table["bytes"]
+        bodies[name] = data[position:end]
+        sound = sound and data.startswith(separator, end) and table["checksum"] == f"{checksum((), bodies[name]):08x}"
+        position = end + len(separator)
+    if not sound or position != len(data):
+        raise corrupt(path, "it does not match its checksums")
+    return bodies
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _checksum(header: Mapping[str, Any]) -> str:
+    return f"{checksum([json.dumps(header)]):08x}"

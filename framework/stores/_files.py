@@ -13,7 +13,6 @@ from urllib.parse import quote
 from framework.errors import StoreError
 
 __all__ = [
-    "LOCK_SECONDS",
     "exists",
     "file_errors",
     "file_name",
@@ -23,9 +22,6 @@ __all__ = [
     "make_writable_directory",
     "replace_file",
 ]
-
-LOCK_SECONDS = 30.0
-"""How long to wait for another process that is writing."""
 
 _ADVICE = {
     errno.ENOSPC: "free some space and start again",
@@ -106,7 +102,7 @@ def replace_file(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
@@ -114,10 +110,10 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+def locked(path: Path, timeout: float, *, shared: bool = False) -> Iterator[None]:
     """Hold the lock file `path` against other processes; `shared` creates nothing and lets others read.
 
-    Raises `StoreError` when another process holds it for `LOCK_SECONDS`.
+    Raises `StoreError` when another process holds it for `timeout` seconds.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT, 0o666)
@@ -127,14 +123,14 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
         yield  # who never locked never wrote
         return
     try:
-        _wait_for_lock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path)
+        _wait_for_lock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path, timeout)
         yield
     finally:
         os.close(descriptor)
 
 
-def _wait_for_lock(descriptor: int, kind: int, path: Path) -> None:
-    deadline = time.monotonic() + LOCK_SECONDS
+def _wait_for_lock(descriptor: int, kind: int, path: Path, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
     while True:
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -142,7 +138,7 @@ def _wait_for_lock(descriptor: int, kind: int, path: Path) -> None:
         except BlockingIOError as error:
             if time.monotonic() >= deadline:
                 raise StoreError(
-                    f"another process holds the lock {path} since {LOCK_SECONDS:g} s or more; what is stored is as it "
+                    f"another process holds the lock {path} since {timeout:g} s or more; what is stored is as it "
                     "was. Look for a worker with the same state directory that hangs or is stopped"
                 ) from error
             time.sleep(0.002)

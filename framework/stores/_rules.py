@@ -1,61 +1,110 @@
-"""Rules that every store keeps: who may save what, and where a unit goes that is set aside."""
+"""Rules that every store keeps: who may save what, what a unit is then, and where it goes when it is set aside."""
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 
 from framework.errors import FencedError, InternalError
-from framework.stores import Checkpoint, StoredUnit, Unit
+from framework.stores import ALREADY_SAVED, SAVED, Changes, Checkpoint, Outcome, Progress, StoredTable, StoredUnit, Unit
 
-__all__ = ["aside_names", "check_checkpoint", "check_epoch", "check_owner", "new_unit", "root_group", "unit_gone"]
+__all__ = [
+    "another_owner",
+    "aside_names",
+    "check_base",
+    "check_owner",
+    "check_writable",
+    "outcome_of",
+    "root_group",
+    "saved_unit",
+]
 
 _ASIDE = re.compile(r"(.+?)(?:\.aside-\d+)*", re.DOTALL)
 
 
-def new_unit(unit: Unit, epoch: int) -> StoredUnit:
-    """A unit that is claimed, and has nothing saved yet."""
-    return StoredUnit(unit, None, epoch, last_offset=-1, position=None, keys=0, bytes=0, base_bytes=0, saved_at=None)
-
-
-def unit_gone(unit: Unit, epoch: int) -> FencedError:
-    """What to raise where nothing is stored although `epoch` says that it owns the unit."""
-    return FencedError(
-        f"{unit}: nothing is stored of it although epoch {epoch} owns it; its state was removed while this worker "
-        "ran. Start the worker again to go on with what is there"
-    )
-
-
-def check_epoch(stored: StoredUnit, epoch: int) -> None:
-    """Raises `FencedError` unless `epoch` still owns the unit."""
-    if stored.epoch != epoch:
-        raise FencedError(
-            f"{stored.unit}: epoch {stored.epoch} has claimed it, so epoch {epoch} may not write any more. Another "
-            "worker goes on with it; if none should, look for one with the same group and state directory"
-        )
+def check_writable(unit_or_group: Unit | str, *, read_only: bool) -> None:
+    """Raises `InternalError` where a store that was opened for reading is asked to write."""
+    if read_only:
+        raise InternalError(f"{unit_or_group}: the store is open for reading only. Please report this")
 
 
 def check_owner(stored: StoredUnit | None, unit: Unit, epoch: int) -> None:
     """Raises `FencedError` unless the unit is there, and `epoch` still owns it."""
+    if stored is None or stored.epoch != epoch:
+        raise another_owner(stored, unit, epoch)
+
+
+def another_owner(stored: StoredUnit | None, unit: Unit, epoch: int) -> FencedError:
+    """What to raise where `epoch` does not own the unit, of which `stored` is there."""
     if stored is None:
-        raise unit_gone(unit, epoch)
-    check_epoch(stored, epoch)
+        return FencedError(
+            f"{unit}: nothing is stored of it although epoch {epoch} owns it; its state was removed while this worker "
+            "ran. Start the worker again to go on with what is there"
+        )
+    return FencedError(
+        f"{unit}: epoch {stored.epoch} has claimed it, so epoch {epoch} may not write any more. Another "
+        "worker goes on with it; if none should, look for one with the same group and the same store"
+    )
 
 
-def check_checkpoint(stored: StoredUnit, checkpoint: Checkpoint) -> None:
-    """Raises `FencedError` where another owner came in between, `InternalError` where `checkpoint` goes backwards."""
-    check_epoch(stored, checkpoint.epoch)
-    if stored.last_offset != checkpoint.previous_offset:
-        raise FencedError(
-            f"{stored.unit}: the stored last offset is {stored.last_offset}, not {checkpoint.previous_offset} as epoch "
-            f"{stored.epoch} knows it; something else wrote it. Start the worker again to go on with what is stored"
-        )
-    if checkpoint.last_offset < stored.last_offset or checkpoint.position < (stored.position or 0):
-        raise InternalError(
-            f"{stored.unit}: a checkpoint with last offset {checkpoint.last_offset} and position {checkpoint.position} "
-            f"goes back behind the stored {stored.last_offset} and {stored.position}; it was not saved. "
-            "Please report this"
-        )
+def outcome_of(stored: StoredUnit | None, checkpoint: Checkpoint) -> Outcome:
+    """What becomes of `checkpoint` where `stored` is there now. `SAVED` says that it is to be stored.
+
+    Raises `InternalError` where it goes back behind what is stored.
+    """
+    if stored is None or stored.epoch != checkpoint.epoch:
+        return Outcome("fenced", another_owner(stored, checkpoint.unit, checkpoint.epoch))
+    if checkpoint.version == stored.version > 0:
+        return ALREADY_SAVED
+    if checkpoint.version != stored.version + 1:
+        return Outcome("fenced", _another_version(stored, checkpoint))
+    _check_progress(stored, checkpoint)
+    return SAVED
+
+
+def _another_version(stored: StoredUnit, checkpoint: Checkpoint) -> FencedError:
+    return FencedError(
+        f"{stored.unit}: version {stored.version} is stored, so version {checkpoint.version} of epoch {stored.epoch} "
+        "cannot follow; something else wrote it. Start the worker again to go on with what is stored"
+    )
+
+
+def _check_progress(stored: StoredUnit, checkpoint: Checkpoint) -> None:
+    if stored.unit.topic_partition not in checkpoint.progress:
+        raise InternalError(f"{stored.unit}: a checkpoint without progress; it was not saved. Please report this")
+    for key, progress in checkpoint.progress.items():
+        before = stored.progress.get(key, Progress())
+        if progress.last_offset < before.last_offset or _position(progress) < _position(before):
+            raise InternalError(
+                f"{stored.unit}: a checkpoint with last offset {progress.last_offset} and position {progress.position} "
+                f"of {key} goes back behind the stored {before.last_offset} and {before.position}; it was not saved. "
+                "Please report this"
+            )
+
+
+def _position(progress: Progress) -> int:
+    return -1 if progress.position is None else progress.position
+
+
+def check_base(unit: Unit, changes: Changes, *, begun: bool) -> None:
+    """Raises `InternalError` for pieces or the end of a base that has not begun."""
+    if (changes.base or changes.base_ends) and not (changes.base_begins or begun):
+        raise InternalError(f"{unit}: pieces of a base that has not begun. Please report this")
+
+
+def saved_unit(stored: StoredUnit, checkpoint: Checkpoint, tables: Mapping[str, StoredTable]) -> StoredUnit:
+    """What the unit is after `checkpoint`, with these tables."""
+    return replace(
+        stored,
+        version=checkpoint.version,
+        description=checkpoint.description,
+        progress=dict(checkpoint.progress),
+        event_time=dict(checkpoint.event_time),
+        tables=tables,
+        outputs=checkpoint.outputs,
+        saved_at=time.time(),
+    )
 
 
 def root_group(group: str) -> str:

@@ -2,16 +2,18 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
+from typing import Self
+from uuid import uuid4
 
-from framework.errors import FrameworkError, InternalError, StateIncompatibleError, StoreError
-from framework.stores import Checkpoint, Claim, Store, StoredUnit, Unit
-from framework.stores._document import Document, corrupt
+from framework.errors import StateCorruptError, StateIncompatibleError, StoreError
+from framework.stores import SAVED, Accept, Checkpoint, Claim, Outcome, Store, StoredUnit, StoreOptions, Unit
+from framework.stores._document import Document, corrupt, id_from_bytes, id_to_bytes
 from framework.stores._files import (
+    exists,
     file_errors,
     file_name,
     fsync_directory,
@@ -20,11 +22,15 @@ from framework.stores._files import (
     make_writable_directory,
     replace_file,
 )
-from framework.stores._rules import aside_names, check_checkpoint, check_epoch, check_owner, new_unit, unit_gone
+from framework.stores._location import LOCK_TIMEOUT, DirectoryOptions, location_path
+from framework.stores._rules import another_owner, aside_names, check_owner, check_writable, outcome_of
 
 __all__ = ["FileStore"]
 
 _LOCK = ".lock"
+_ID = ".store"
+"""No group, plugin or unit has a hidden name, so these are free."""
+
 _NAME = re.compile(r"([^.].*-\d+)\.[^.]+")
 """`<topic>-<partition>.<codec>`; what is hidden or named otherwise is none of ours."""
 
@@ -38,74 +44,103 @@ class FileStore(Store):
     name = "file"
     keeps_rows = False
     survives = True
+    Options = DirectoryOptions
 
-    def __init__(self, directory: Path, *, read_only: bool = False) -> None:
+    def __init__(self, directory: Path, *, read_only: bool = False, lock_timeout: float = LOCK_TIMEOUT) -> None:
         self._root = directory
         self._read_only = read_only
+        self._lock_timeout = lock_timeout
+        self._origins: dict[Unit, str] = {}
+        """The id of the store in which each unit was claimed. If a directory is removed and made anew under a running
+        worker, epochs begin at 1 again, and its claims must not pass for claims in the new one."""
         if not read_only:
             with file_errors(directory):
                 make_writable_directory(directory)
 
-    def claim(self, unit: Unit, accept: Callable[[StoredUnit], None]) -> Claim:
-        with self._writing(unit) as directory:
-            document = _read(directory, _stem(unit))
-            if document is None:
-                previous, claimed = None, Document(new_unit(unit, epoch=1), None)
-            else:
-                previous, claimed = document.stored, document.claimed()
-                accept(previous)
-            _write(directory, claimed)
-        return Claim(claimed.stored.epoch, previous)
+    @classmethod
+    def open(cls, location: str, options: StoreOptions, *, read_only: bool = False) -> Self:
+        return cls(location_path(cls.name, location), read_only=read_only, **options.model_dump())
 
-    def rows(self, unit: Unit, epoch: int | None = None) -> Iterator[bytes]:
-        with file_errors(self._root):
-            document = _read_beside(self._directory(unit), _stem(unit))
+    def id_of(self, group: str) -> str:
+        directory = self._root / file_name(group)
+        with file_errors(directory):
+            if self._read_only:
+                return self._stored_id(directory)
+            make_directory(directory)
+            with locked(directory / _LOCK, self._lock_timeout):
+                if not (store_id := _read_id(directory)):
+                    store_id = uuid4().hex
+                    replace_file(directory / _ID, id_to_bytes(store_id))
+                return store_id
+
+    def _stored_id(self, directory: Path) -> str:
+        with locked(directory / _LOCK, self._lock_timeout, shared=True):
+            return _read_id(directory)
+
+    def claim(self, units: Sequence[Unit], accept: Accept) -> list[Claim]:
+        return [self._claim(unit, accept) for unit in units]
+
+    def _claim(self, unit: Unit, accept: Accept) -> Claim:
+        with self._writing(unit) as directory:
+            origin = self.id_of(unit.group)
+            document = _read(directory, _stem(unit))
+            accept(unit, document.stored if document else None)
+            claimed = document.claimed() if document else Document(StoredUnit(unit, epoch=1))
+            _write(directory, claimed)
+        self._origins[unit] = origin
+        return Claim(claimed.stored.epoch, document.stored if document else None)
+
+    def load(self, unit: Unit, epoch: int | None = None) -> Iterator[tuple[str, bytes]]:
+        visible = epoch is None or self._is_here(unit)
+        document = self._read_beside(self._directory(unit), _stem(unit)) if visible else None
         if epoch is not None:
             check_owner(document.stored if document else None, unit, epoch)
-        if document is not None and document.body is not None:
-            yield document.body
+        if document is not None:
+            yield from document.bodies.items()
 
-    def save(self, checkpoints: Sequence[Checkpoint]) -> list[FrameworkError | None]:
-        outcomes = [self._save(checkpoint) for checkpoint in checkpoints]
-        unwritten = [outcome for outcome in outcomes if isinstance(outcome, StoreError)]
-        if unwritten and len(unwritten) == len(outcomes):
-            raise unwritten[0]
+    def save(self, checkpoints: Sequence[Checkpoint]) -> list[Outcome]:
+        """One unit cannot keep the others from being saved: all are tried before an error is raised."""
+        outcomes: list[Outcome] = []
+        errors: list[StoreError | StateIncompatibleError] = []
+        for checkpoint in checkpoints:
+            try:
+                outcomes.append(self._save(checkpoint))
+            except (StoreError, StateIncompatibleError) as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
         return outcomes
 
-    def _save(self, checkpoint: Checkpoint) -> FrameworkError | None:
-        try:
-            with self._writing(checkpoint.unit) as directory:
-                document = _read(directory, _stem(checkpoint.unit))
-                if document is None:
-                    raise unit_gone(checkpoint.unit, checkpoint.epoch)
-                check_checkpoint(document.stored, checkpoint)
+    def _save(self, checkpoint: Checkpoint) -> Outcome:
+        with self._writing(checkpoint.unit) as directory:
+            try:
+                document = self._read(directory, checkpoint.unit)
+            except StateCorruptError as error:
+                return Outcome("corrupt", error)
+            outcome = outcome_of(document.stored if document else None, checkpoint)
+            if document and outcome is SAVED:
                 _write(directory, document.saved(checkpoint))
-        except FrameworkError as error:
-            return error
-        return None
+        return outcome
 
     def set_aside(self, unit: Unit, epoch: int) -> Unit:
         """Writes the copy first: a crash in between leaves it beside the unit, which is as it was."""
         with self._writing(unit) as directory:
-            document = _read(directory, _stem(unit))
-            if document is None:
-                raise unit_gone(unit, epoch)
-            check_epoch(document.stored, epoch)
+            document = self._read(directory, unit)
+            if document is None or document.stored.epoch != epoch:
+                raise another_owner(document.stored if document else None, unit, epoch)
             aside = next(name for name in aside_names(unit) if _find(self._directory(name), _stem(name)) is None)
             with self._writing(aside) as aside_directory:
-                _write(aside_directory, replace(document, stored=replace(document.stored, unit=aside)))
-            _write(directory, Document(new_unit(unit, epoch), None))
+                self.id_of(aside.group)
+                _write(aside_directory, document.renamed(aside))
+            _write(directory, Document(StoredUnit(unit, epoch, document.stored.version)))
         return aside
 
     def stored(self, group: str | None = None) -> list[StoredUnit]:
         with file_errors(self._root):
             groups = _subdirectories(self._root) if group is None else [self._root / file_name(group)]
-            documents = [
-                _read_beside(directory, stem)
-                for each in groups
-                for directory in _subdirectories(each)
-                for stem in _stems(directory)
-            ]
+            directories = [directory for each in groups for directory in _subdirectories(each)]
+            places = [(directory, stem) for directory in directories for stem in _stems(directory)]
+        documents = [self._read_beside(directory, stem) for directory, stem in places]
         return sorted((document.stored for document in documents if document), key=attrgetter("unit"))
 
     def place(self, unit: Unit) -> str:
@@ -119,13 +154,34 @@ class FileStore(Store):
     @contextmanager
     def _writing(self, unit: Unit) -> Iterator[Path]:
         """The unit's directory, kept from other processes."""
+        check_writable(unit, read_only=self._read_only)
         directory = self._directory(unit)
-        if self._read_only:
-            raise InternalError(f"{unit}: {directory} is open for reading only. Please report this")
         with file_errors(directory):
             make_directory(directory)
-            with locked(directory / _LOCK):
+            with locked(directory / _LOCK, self._lock_timeout):
                 yield directory
+
+    def _read(self, directory: Path, unit: Unit) -> Document | None:
+        """What there is of the unit, unless it was claimed in a directory that this one has replaced."""
+        return _read(directory, _stem(unit)) if self._is_here(unit) else None
+
+    def _is_here(self, unit: Unit) -> bool:
+        if (origin := self._origins.get(unit)) is None:
+            return True
+        directory = self._root / file_name(unit.group)
+        with file_errors(directory):
+            return self._stored_id(directory) == origin
+
+    def _read_beside(self, directory: Path, stem: str) -> Document | None:
+        """As `_read`, beside a worker that writes: what was opened stays whole when a new file takes its name."""
+        with file_errors(directory):
+            with locked(directory / _LOCK, self._lock_timeout, shared=True):
+                path = _find(directory, stem)
+                file = None if path is None else path.open("rb")
+            if path is None or file is None:
+                return None
+            with file:
+                return _parsed(path, file.read())
 
 
 def _stem(unit: Unit) -> str:
@@ -165,15 +221,15 @@ def _read(directory: Path, stem: str) -> Document | None:
     return None if path is None else _parsed(path, path.read_bytes())
 
 
-def _read_beside(directory: Path, stem: str) -> Document | None:
-    """As `_read`, beside a worker that writes: what was opened stays whole when a new file takes its name."""
-    with locked(directory / _LOCK, shared=True):
-        path = _find(directory, stem)
-        file = None if path is None else path.open("rb")
-    if path is None or file is None:
-        return None
-    with file:
-        return _parsed(path, file.read())
+def _read_id(directory: Path) -> str:
+    """The id of a group's units; "" where none of them is there yet."""
+    path = directory / _ID
+    has_units = not exists(path) and any(_stems(each) for each in _subdirectories(directory))
+    if exists(path):  # asked again, as the id may have come, and then the units
+        return id_from_bytes(path.read_bytes(), path)
+    if has_units:
+        raise corrupt(path, "the file is missing, but units of its group are not")
+    return ""
 
 
 def _parsed(path: Path, data: bytes) -> Document:

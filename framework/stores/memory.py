@@ -1,26 +1,84 @@
 """The `memory` store: state that lives and dies with the process."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import Self
+from uuid import uuid4
 
-from framework.errors import FrameworkError, InternalError
-from framework.stores import Checkpoint, Claim, Store, StoredUnit, Unit
-from framework.stores._rules import aside_names, check_checkpoint, check_epoch, check_owner, new_unit, unit_gone
+from framework.errors import UsageError
+from framework.stores import (
+    SAVED,
+    Accept,
+    Changes,
+    Checkpoint,
+    Claim,
+    Outcome,
+    Store,
+    StoredTable,
+    StoredUnit,
+    StoreOptions,
+    Unit,
+)
+from framework.stores._location import location_rest
+from framework.stores._rules import (
+    another_owner,
+    aside_names,
+    check_base,
+    check_owner,
+    check_writable,
+    outcome_of,
+    saved_unit,
+)
 
 __all__ = ["MemoryStore"]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table's rows. `new_base` is a base that has begun, `new_from` the first change loaded after it."""
+
+    keys: int = 0
+    base: tuple[bytes, ...] = ()
+    changes: tuple[bytes, ...] = ()
+    new_base: tuple[bytes, ...] | None = None
+    new_from: int = 0
+
+    @property
+    def stored(self) -> StoredTable:
+        base_bytes = sum(map(len, self.base))
+        return StoredTable(self.keys, base_bytes + sum(map(len, self.changes)), base_bytes)
+
+    def saved(self, changes: Changes) -> "_Table":
+        base, rows = tuple(changes.base), tuple(changes.rows)
+        begun = replace(self, new_base=(), new_from=len(self.changes)) if changes.base_begins else self
+        table = replace(begun, keys=changes.keys, changes=self.changes + rows)
+        if begun.new_base is None:
+            return table
+        new_base = begun.new_base + base
+        if not changes.base_ends:
+            return replace(table, new_base=new_base)
+        return replace(table, base=new_base, changes=table.changes[table.new_from :], new_base=None, new_from=0)
+
+
+@dataclass(frozen=True, slots=True)
 class _Kept:
-    """A unit with its rows. `new_base` is a base that has begun, `new_from` the first change loaded after it."""
+    """A unit with its rows. It is never changed, only replaced: so nothing is left half done."""
 
     stored: StoredUnit
-    base: list[bytes] = field(default_factory=list)
-    changes: list[bytes] = field(default_factory=list)
-    new_base: list[bytes] | None = None
-    new_from: int = 0
+    tables: Mapping[str, _Table] = field(default_factory=dict)
+
+    def claimed(self) -> "_Kept":
+        tables = {name: replace(table, new_base=None) for name, table in self.tables.items()}
+        return _Kept(replace(self.stored, epoch=self.stored.epoch + 1), tables)
+
+    def saved(self, checkpoint: Checkpoint) -> "_Kept":
+        tables = dict(self.tables)
+        for name, changes in checkpoint.tables.items():
+            before = tables.get(name, _Table())
+            check_base(checkpoint.unit, changes, begun=before.new_base is not None)
+            tables[name] = before.saved(changes)
+        stored = {name: table.stored for name, table in tables.items()}
+        return _Kept(saved_unit(self.stored, checkpoint, stored), tables)
 
 
 class MemoryStore(Store):
@@ -30,46 +88,58 @@ class MemoryStore(Store):
     keeps_rows = True
     survives = False
 
-    def __init__(self, directory: Path, *, read_only: bool = False) -> None:
+    def __init__(self, *, read_only: bool = False) -> None:
+        self._read_only = read_only
+        self._id = "" if read_only else uuid4().hex
         self._units: dict[Unit, _Kept] = {}
 
-    def claim(self, unit: Unit, accept: Callable[[StoredUnit], None]) -> Claim:
-        kept = self._units.get(unit)
-        if kept is None:
-            self._units[unit] = _Kept(new_unit(unit, 1))
-            return Claim(1, None)
-        previous = kept.stored
-        accept(previous)
-        kept.stored = replace(previous, epoch=previous.epoch + 1)
-        kept.new_base = None
-        return Claim(kept.stored.epoch, previous)
+    @classmethod
+    def open(cls, location: str, options: StoreOptions, *, read_only: bool = False) -> Self:
+        if location_rest(cls.name, location):
+            raise UsageError(f"the memory store has no location, but {location!r} names one; write memory")
+        return cls(read_only=read_only)
 
-    def rows(self, unit: Unit, epoch: int | None = None) -> Iterator[bytes]:
+    def id_of(self, group: str) -> str:
+        return self._id
+
+    def claim(self, units: Sequence[Unit], accept: Accept) -> list[Claim]:
+        claimed: dict[Unit, _Kept] = {}
+        claims = []
+        for unit in units:
+            check_writable(unit, read_only=self._read_only)
+            kept = self._units.get(unit)
+            accept(unit, kept.stored if kept else None)
+            claimed[unit] = kept.claimed() if kept else _Kept(StoredUnit(unit, epoch=1))
+            claims.append(Claim(claimed[unit].stored.epoch, kept.stored if kept else None))
+        self._units |= claimed
+        return claims
+
+    def load(self, unit: Unit, epoch: int | None = None) -> Iterator[tuple[str, bytes]]:
         kept = self._units.get(unit)
         if epoch is not None:
             check_owner(kept.stored if kept else None, unit, epoch)
-        return iter(() if kept is None else (*kept.base, *kept.changes))
+        for name, table in kept.tables.items() if kept else ():
+            yield from ((name, row) for row in (*table.base, *table.changes))
 
-    def save(self, checkpoints: Sequence[Checkpoint]) -> list[FrameworkError | None]:
+    def save(self, checkpoints: Sequence[Checkpoint]) -> list[Outcome]:
         return [self._save(checkpoint) for checkpoint in checkpoints]
 
-    def _save(self, checkpoint: Checkpoint) -> FrameworkError | None:
-        try:
-            kept = self._kept(checkpoint.unit, checkpoint.epoch)
-            check_checkpoint(kept.stored, checkpoint)
-            _add_rows(kept, checkpoint)
-        except FrameworkError as error:
-            return error
-        kept.stored = _after(kept, checkpoint)
-        return None
+    def _save(self, checkpoint: Checkpoint) -> Outcome:
+        check_writable(checkpoint.unit, read_only=self._read_only)
+        kept = self._units.get(checkpoint.unit)
+        outcome = outcome_of(kept.stored if kept else None, checkpoint)
+        if kept and outcome is SAVED:
+            self._units[checkpoint.unit] = kept.saved(checkpoint)
+        return outcome
 
     def set_aside(self, unit: Unit, epoch: int) -> Unit:
-        kept = self._kept(unit, epoch)
-        check_epoch(kept.stored, epoch)
+        check_writable(unit, read_only=self._read_only)
+        kept = self._units.get(unit)
+        if kept is None or kept.stored.epoch != epoch:
+            raise another_owner(kept.stored if kept else None, unit, epoch)
         aside = next(name for name in aside_names(unit) if name not in self._units)
-        kept.stored = replace(kept.stored, unit=aside)
-        self._units[aside] = kept
-        self._units[unit] = _Kept(new_unit(unit, epoch))
+        moved = replace(kept, stored=replace(kept.stored, unit=aside))
+        self._units |= {aside: moved, unit: _Kept(StoredUnit(unit, epoch, kept.stored.version))}
         return aside
 
     def stored(self, group: str | None = None) -> list[StoredUnit]:
@@ -77,38 +147,3 @@ class MemoryStore(Store):
 
     def place(self, unit: Unit) -> str:
         return "memory"
-
-    def _kept(self, unit: Unit, epoch: int) -> _Kept:
-        if unit not in self._units:
-            raise unit_gone(unit, epoch)
-        return self._units[unit]
-
-
-def _add_rows(kept: _Kept, checkpoint: Checkpoint) -> None:
-    if kept.new_base is None and not checkpoint.base_begins and (checkpoint.base or checkpoint.base_ends):
-        raise InternalError(f"{checkpoint.unit}: pieces of a base that has not begun. Please report this")
-    if checkpoint.base_begins:
-        kept.new_base, kept.new_from = [], len(kept.changes)
-    kept.changes.extend(checkpoint.rows)
-    if kept.new_base is not None:
-        kept.new_base.extend(checkpoint.base)
-        if checkpoint.base_ends:
-            kept.base, kept.new_base = kept.new_base, None
-            del kept.changes[: kept.new_from]
-
-
-def _after(kept: _Kept, checkpoint: Checkpoint) -> StoredUnit:
-    base_bytes = sum(map(len, kept.base))
-    return StoredUnit(
-        unit=checkpoint.unit,
-        description=checkpoint.description,
-        epoch=checkpoint.epoch,
-        last_offset=checkpoint.last_offset,
-        position=checkpoint.position,
-        keys=checkpoint.keys,
-        bytes=base_bytes + sum(map(len, kept.changes)),
-        base_bytes=base_bytes,
-        saved_at=time.time(),
-        anchor=checkpoint.anchor,
-        missing_offsets=checkpoint.missing_offsets,
-    )

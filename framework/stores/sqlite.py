@@ -2,15 +2,14 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from framework.errors import FrameworkError, InternalError, StateError, StoreError
-from framework.stores import Checkpoint, Claim, Store, StoredUnit, Unit
+from framework.errors import StateCorruptError, StateError, StoreError
+from framework.stores import SAVED, Accept, Checkpoint, Claim, Outcome, Store, StoredUnit, StoreOptions, Unit
 from framework.stores._database import (
     Database,
     create_database,
@@ -20,7 +19,16 @@ from framework.stores._database import (
     wal,
 )
 from framework.stores._files import exists, file_errors, file_name, locked, make_directory, make_writable_directory
-from framework.stores._rules import aside_names, check_checkpoint, check_epoch, check_owner, root_group, unit_gone
+from framework.stores._header import Header
+from framework.stores._location import LOCK_TIMEOUT, DirectoryOptions, location_path
+from framework.stores._rules import (
+    another_owner,
+    aside_names,
+    check_owner,
+    check_writable,
+    outcome_of,
+    root_group,
+)
 
 __all__ = ["SqliteStore"]
 
@@ -33,50 +41,80 @@ class SqliteStore(Store):
     name = "sqlite"
     keeps_rows = True
     survives = True
+    Options = DirectoryOptions
 
-    def __init__(self, directory: Path, *, read_only: bool = False) -> None:
+    def __init__(self, directory: Path, *, read_only: bool = False, lock_timeout: float = LOCK_TIMEOUT) -> None:
         self._directory = directory
         self._read_only = read_only
+        self._lock_timeout = lock_timeout
         self._writers: dict[Path, tuple[int, Database]] = {}
+        self._origins: dict[Unit, str] = {}
+        """The id of the store in which each unit was claimed. If a directory is removed and made anew under a running
+        worker, epochs begin at 1 again, and its claims must not pass for claims in the new one."""
         if not read_only:
             with file_errors(directory):
                 make_writable_directory(directory)
 
-    def claim(self, unit: Unit, accept: Callable[[StoredUnit], None]) -> Claim:
-        [claim] = self.claim_all([unit], accept)
-        return claim
+    @classmethod
+    def open(cls, location: str, options: StoreOptions, *, read_only: bool = False) -> Self:
+        return cls(location_path(cls.name, location), read_only=read_only, **options.model_dump())
 
-    def claim_all(self, units: Sequence[Unit], accept: Callable[[StoredUnit], None]) -> list[Claim]:
+    def id_of(self, group: str) -> str:
+        if self._read_only:
+            with self._reading(self._path(group)) as database:
+                return database.store_id() if database else ""
+        with self._writing(group) as database:
+            return database.store_id()
+
+    def claim(self, units: Sequence[Unit], accept: Accept) -> list[Claim]:
         """One transaction, and so one fsync for a whole assignment."""
-        with self._writing(units[0], "FULL") as database:
-            return [_claim(database, unit, accept) for unit in units]
+        if not units:
+            return []
+        with self._writing(units[0].group) as database:
+            database.check_sound()
+            claims = [_claim(database, unit, accept) for unit in units]
+            origin = database.store_id()
+        self._origins |= dict.fromkeys(units, origin)
+        return claims
 
-    def rows(self, unit: Unit, epoch: int | None = None) -> Iterator[bytes]:
+    def load(self, unit: Unit, epoch: int | None = None) -> Iterator[tuple[str, bytes]]:
         with self._reading(self._path(unit.group)) as database:
-            header = database and database.find(unit)
+            visible = database and (epoch is None or self._is_here(database, unit))
+            header = database.find(unit) if database and visible else None
             if epoch is not None:
                 check_owner(header.stored if header else None, unit, epoch)
             if database and header:
                 yield from database.rows(header)
 
-    def save(self, checkpoints: Sequence[Checkpoint]) -> list[FrameworkError | None]:
-        outcomes: dict[Unit, FrameworkError | None] = {}
-        for path in {self._path(checkpoint.unit.group) for checkpoint in checkpoints}:
-            ours = [checkpoint for checkpoint in checkpoints if self._path(checkpoint.unit.group) == path]
-            with self._writing(ours[0].unit, "NORMAL") as database:
-                for checkpoint in ours:
-                    outcomes[checkpoint.unit] = _save(database, checkpoint)
+    def save(self, checkpoints: Sequence[Checkpoint]) -> list[Outcome]:
+        outcomes: dict[Unit, Outcome] = {}
+        for group in sorted({root_group(checkpoint.unit.group) for checkpoint in checkpoints}):
+            ours = [checkpoint for checkpoint in checkpoints if root_group(checkpoint.unit.group) == group]
+            with self._writing(group) as database:
+                outcomes |= {checkpoint.unit: self._save(database, checkpoint) for checkpoint in ours}
         return [outcomes[checkpoint.unit] for checkpoint in checkpoints]
 
+    def _save(self, database: Database, checkpoint: Checkpoint) -> Outcome:
+        try:
+            header = self._find(database, checkpoint.unit)
+        except StateCorruptError as error:
+            return Outcome("corrupt", error)
+        outcome = outcome_of(header.stored if header else None, checkpoint)
+        if header and outcome is SAVED:
+            saved, rows = header.saved(checkpoint), header.rows_of(checkpoint)
+            database.add_rows(header, rows)
+            database.update(database.sweep(saved, added=sum(len(body) for *_, body in rows)))
+        return outcome
+
     def set_aside(self, unit: Unit, epoch: int) -> Unit:
-        with self._writing(unit, "FULL") as database:
-            header = database.find(unit)
-            if header is None:
-                raise unit_gone(unit, epoch)
-            check_epoch(header.stored, epoch)
+        with self._writing(unit.group) as database:
+            database.check_sound()
+            header = self._find(database, unit)
+            if header is None or header.stored.epoch != epoch:
+                raise another_owner(header.stored if header else None, unit, epoch)
             aside = next(name for name in aside_names(unit) if database.find(name) is None)
-            database.update(replace(header, group_name=aside.group))
-            database.add(database.new_header(unit, epoch))
+            database.update(header.renamed(aside))
+            database.add(unit, epoch, header.stored.version)
         return aside
 
     def stored(self, group: str | None = None) -> list[StoredUnit]:
@@ -94,6 +132,13 @@ class SqliteStore(Store):
             _, (_, database) = self._writers.popitem()
             database.close()
 
+    def _find(self, database: Database, unit: Unit) -> Header | None:
+        """What there is of the unit, unless it was claimed in a database that this one has replaced."""
+        return database.find(unit) if self._is_here(database, unit) else None
+
+    def _is_here(self, database: Database, unit: Unit) -> bool:
+        return self._origins.get(unit) in (None, database.store_id())
+
     def _path(self, group: str) -> Path:
         """A unit that is set aside stays in its group's database, so that moving it is one transaction."""
         return self._directory / file_name(root_group(group)) / _FILE
@@ -105,27 +150,20 @@ class SqliteStore(Store):
             return [Path(entry.path, _FILE) for entry in os.scandir(self._directory) if entry.is_dir()]
 
     @contextmanager
-    def _writing(self, unit: Unit, synchronous: Literal["FULL", "NORMAL"]) -> Iterator[Database]:
+    def _writing(self, group: str) -> Iterator[Database]:
         """One transaction, under a lock that keeps other writers out while SQLite moves the WAL, too."""
-        path = self._path(unit.group)
-        if self._read_only:
-            raise InternalError(f"{unit}: {path} is open for reading only. Please report this")
+        check_writable(group, read_only=self._read_only)
+        path = self._path(group)
         with file_errors(path), database_errors(path):
             make_directory(path.parent)
-            with locked(path.with_suffix(".lock")):
+            with locked(path.with_suffix(".lock"), self._lock_timeout):
                 database = self._writer(path)
                 try:
-                    database.execute(f"PRAGMA synchronous = {synchronous}")
                     database.execute("BEGIN IMMEDIATE")
                     yield database
                     database.execute("COMMIT")
-                except sqlite3.Error:
-                    # After a failed write or fsync, nothing that this connection has in memory counts.
-                    del self._writers[path]
-                    database.close()
-                    raise
                 except BaseException:
-                    database.execute("ROLLBACK")
+                    self._discard(path)
                     raise
 
     def _writer(self, path: Path) -> Database:
@@ -137,10 +175,20 @@ class SqliteStore(Store):
             opened_inode, database = self._writers[path]
             if opened_inode == inode:
                 return database
-            database.close()
-        database = open_database(path, "rw")
+            self._discard(path)
+        database = open_database(path, "rw", self._lock_timeout)
         self._writers[path] = inode, database
         return database
+
+    def _discard(self, path: Path) -> None:
+        """After an error, whatever it was, nothing that the connection has in memory counts.
+
+        Closing alone does not end the transaction while something still refers to a cursor.
+        """
+        _, database = self._writers.pop(path)
+        with closing(database), suppress(sqlite3.Error):
+            if database.in_transaction:
+                database.execute("ROLLBACK")
 
     @contextmanager
     def _reading(self, path: Path) -> Iterator[Database | None]:
@@ -154,11 +202,9 @@ class SqliteStore(Store):
                 yield None
                 return
             at_rest = not exists(wal(path))
+            mode: Literal["ro", "ro&immutable=1"] = "ro&immutable=1" if at_rest else "ro"
             try:
-                with (
-                    database_errors(path),
-                    closing(open_database(path, "ro&immutable=1" if at_rest else "ro")) as database,
-                ):
+                with database_errors(path), closing(open_database(path, mode, self._lock_timeout)) as database:
                     database.execute("BEGIN")
                     yield database
             except StateError as error:
@@ -167,28 +213,11 @@ class SqliteStore(Store):
                 raise
 
 
-def _claim(database: Database, unit: Unit, accept: Callable[[StoredUnit], None]) -> Claim:
+def _claim(database: Database, unit: Unit, accept: Accept) -> Claim:
     header = database.find(unit)
+    accept(unit, header.stored if header else None)
     if header is None:
-        claimed = database.new_header(unit, epoch=1)
-        database.add(claimed)
-        return Claim(claimed.epoch, None)
-    accept(header.stored)
+        return Claim(database.add(unit, epoch=1).stored.epoch, None)
     claimed = header.claimed()
     database.update(claimed)
-    return Claim(claimed.epoch, header.stored)
-
-
-def _save(database: Database, checkpoint: Checkpoint) -> FrameworkError | None:
-    try:
-        header = database.find(checkpoint.unit)
-        if header is None:
-            raise unit_gone(checkpoint.unit, checkpoint.epoch)
-        check_checkpoint(header.stored, checkpoint)
-        saved = header.saved(checkpoint)
-    except FrameworkError as error:
-        return error
-    rows = header.rows_of(checkpoint)
-    database.add_rows(header, rows)
-    database.update(database.sweep(saved, added=sum(len(body) for _, _, body in rows)))
-    return None
+    return Claim(claimed.stored.epoch, header.stored)

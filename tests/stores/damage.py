@@ -1,15 +1,15 @@
 """Damages small files of stores in every place, and judges what the stores make of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from framework.errors import FrameworkError, StateError, StoreError
-from framework.stores import StoredUnit
+from framework.stores import STATE_TABLE, Changes, Outcome, StoredUnit
 from framework.stores.file import FileStore
 from framework.stores.sqlite import SqliteStore
-from tests.stores.units import DESCRIPTION, UNIT, Owner, accept_all
+from framework.testing.store_model import DESCRIPTION, TIMERS, UNIT, Owner, Tables, accept_all, in_tables
 
 __all__ = [
     "OTHER",
@@ -25,7 +25,8 @@ __all__ = [
 ]
 
 OTHER = replace(UNIT, partition=1)
-Contents = tuple[list[StoredUnit], list[bytes], list[bytes]]
+VOID = {STATE_TABLE: Changes(1, rows=[b"void"]), TIMERS: Changes(2, rows=[b"timer"])}
+Contents = tuple[list[StoredUnit], Tables, Tables]
 
 
 def flips(whole: bytes, *, step: int = 1, mask: int | None = None) -> Iterator[bytes]:
@@ -45,34 +46,29 @@ def save_file(directory: Path, codec: str) -> Owner:
     """The owner of a unit of the `file` store with something saved in this codec."""
     owner = Owner(FileStore(directory))
     row = b'{"123123": 1}' if codec == "json" else b"\x81\xa6123123\x01"
-    checkpoint = replace(owner.checkpoint(row), description=replace(DESCRIPTION, codec=codec))
-    assert owner.try_save(checkpoint) is None
+    tables = {name: Changes(1, rows=[row]) for name in (STATE_TABLE, TIMERS, "$windows")}
+    owner.save_whole(replace(owner.checkpoint_of(tables), description=replace(DESCRIPTION, codec=codec)))
     return owner
 
 
 def outcomes(owner: Owner) -> list[FrameworkError | None]:
     """What each way to the unit gives: the error, or None."""
-    return [
-        *map(
-            _error_of,
-            (
-                owner.store.stored,
-                lambda: list(owner.store.rows(UNIT)),
-                lambda: owner.store.claim(UNIT, accept_all),
-                lambda: owner.store.set_aside(UNIT, owner.epoch),
-            ),
-        ),
-        owner.try_save(owner.checkpoint(b"{}")),
-    ]
+    ways: tuple[Callable[[], object], ...] = (
+        owner.store.stored,
+        lambda: list(owner.store.load(UNIT)),
+        lambda: owner.store.claim([UNIT], accept_all),
+        lambda: owner.store.set_aside(UNIT, owner.epoch),
+        lambda: owner.try_save(owner.checkpoint(b"{}")),
+    )
+    return [*map(_error_of, ways)]
 
 
-def _error_of(call: object) -> FrameworkError | None:
-    assert callable(call)
+def _error_of(call: Callable[[], object]) -> FrameworkError | None:
     try:
-        call()
+        result = call()
     except FrameworkError as error:
         return error
-    return None
+    return result.error if isinstance(result, Outcome) else None
 
 
 def check_file_refused(owner: Owner, damaged: bytes, refusal: type[StateError] = StateError) -> None:
@@ -89,7 +85,7 @@ def save_database(directory: Path) -> Path:
     """A database of the `sqlite` store at rest: one unit with a base and changes, one with a change."""
     with closing(SqliteStore(directory)) as store:
         owner, other = Owner(store), Owner(store, OTHER)
-        owner.save(b"void")
+        owner.save_whole(replace(owner.checkpoint_of(VOID), event_time={UNIT.topic_partition: 5}, outputs=b"token"))
         owner.save(b"one", begins=True, base=[b"piece one", b"piece two"], ends=True)
         owner.save(b"two")
         owner.save(b"three")
@@ -99,7 +95,7 @@ def save_database(directory: Path) -> Path:
 
 def read(directory: Path) -> Contents:
     with closing(SqliteStore(directory, read_only=True)) as store:
-        return store.stored(), list(store.rows(UNIT)), list(store.rows(OTHER))
+        return store.stored(), in_tables(store.load(UNIT)), in_tables(store.load(OTHER))
 
 
 def check_damaged(directory: Path, before: Contents) -> FrameworkError | None:

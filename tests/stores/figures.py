@@ -8,18 +8,18 @@ from random import Random
 
 import click
 
-from framework.stores import Store
 from framework.stores.file import FileStore
 from framework.stores.sqlite import SqliteStore
+from framework.testing.store_model import UNIT
 from tests.stores.damage import check_damaged, check_file_refused, cuts, flips, read, save_database, save_file
+from tests.stores.on_disk import DiskStore
 from tests.stores.power.outages import Outage, cut, fast_directory, record
-from tests.stores.units import UNIT
 
 TURNS = 60
 POINTS = 60
 """How often the power fails in a life."""
 
-EACH: dict[type[Store], int] = {SqliteStore: 8, FileStore: 1000}
+EACH: dict[type[DiskStore], int] = {SqliteStore: 8, FileStore: 1000}
 """How many of the states that each cut may leave are tried; for `file` that is all of them."""
 
 DAMAGE: dict[str, Callable[..., Iterator[bytes]]] = {"flipped bytes": flips, "truncations": cuts}
@@ -38,14 +38,14 @@ def main(states: int, step: int) -> None:
         sys.exit("\n".join(breaches))
 
 
-def _try_outages(store_type: type[Store], states: int) -> list[str]:
+def _try_outages(store_type: type[DiskStore], states: int) -> list[str]:
     """Gives what was wrong."""
     breaches = [str(outage) for outage in islice(_outages(store_type), states) if outage.breach]
     click.echo(f"{store_type.name}: {states:,} crash states, {len(breaches)} breaches")
     return breaches
 
 
-def _outages(store_type: type[Store]) -> Iterator[Outage]:
+def _outages(store_type: type[DiskStore]) -> Iterator[Outage]:
     for seed in count():
         random = Random(seed)
         with fast_directory() as disk:

@@ -3,23 +3,21 @@
 import fcntl
 import os
 import resource
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from framework.errors import StoreError
-from framework.stores import Store
+from framework.errors import FencedError, StoreError
 from framework.stores._files import file_name, locked, replace_file
 from framework.stores.file import FileStore
-from framework.stores.sqlite import SqliteStore
-from tests.stores.conftest import only
-from tests.stores.units import UNIT, Owner, accept_all, snapshot
-
-on_disk = only(SqliteStore, FileStore)
+from framework.testing.store_model import UNIT, Owner, accept_all, snapshot, state_rows
+from tests.stores.on_disk import DiskStore
 
 
 @contextmanager
@@ -52,8 +50,7 @@ def public_directory() -> Iterator[Path]:
         yield Path(name)
 
 
-@on_disk
-def test_a_full_disk_leaves_the_state_as_it_was(store_type: type[Store], directory: Path) -> None:
+def test_a_full_disk_leaves_the_state_as_it_was(store_type: type[DiskStore], directory: Path) -> None:
     with closing(store_type(directory)) as store:
         owner = Owner(store)
         owner.save(b"x" * 1000)
@@ -66,37 +63,60 @@ def test_a_full_disk_leaves_the_state_as_it_was(store_type: type[Store], directo
             ):
                 owner.try_save(owner.checkpoint(b"y" * 200_000))
             with no_file_longer_than(100), pytest.raises(StoreError, match=f"{directory}"):
-                store.claim(UNIT, accept_all)
+                store.claim([UNIT], accept_all)
             assert snapshot(store) == before
 
         owner.save(b"z")
     with closing(store_type(directory, read_only=True)) as store:
-        assert list(store.rows(UNIT))[-1] == b"z"
+        assert state_rows(store)[-1] == b"z"
 
 
-@on_disk
-def test_a_full_disk_at_the_first_claim_leaves_nothing(store_type: type[Store], directory: Path) -> None:
+def test_a_full_disk_at_the_first_claim_leaves_nothing(store_type: type[DiskStore], directory: Path) -> None:
     with closing(store_type(directory)) as store:
         with no_file_longer_than(100), pytest.raises(StoreError):
-            store.claim(UNIT, accept_all)
+            store.claim([UNIT], accept_all)
 
         assert store.stored() == []
         assert Owner(store).epoch == 1
 
 
+@pytest.mark.parametrize("others_saves", [0, 1, 2])
+def test_a_worker_whose_directory_was_replaced_is_fenced(
+    store_type: type[DiskStore], directory: Path, others_saves: int
+) -> None:
+    with closing(store_type(directory)) as store, closing(store_type(directory)) as newcomer:
+        owner = Owner(store)
+        owner.save(b"old")
+        shutil.rmtree(directory / "group")
+        claimed = Owner(newcomer)
+        for _ in range(others_saves):
+            claimed.save(b"new")
+        before = snapshot(newcomer)
+
+        assert claimed.epoch == owner.epoch
+        assert owner.try_save(owner.checkpoint(b"old too")).kind == "fenced"
+        with pytest.raises(FencedError, match="removed"):
+            list(store.load(UNIT, owner.epoch))
+        with pytest.raises(FencedError, match="removed"):
+            store.set_aside(UNIT, owner.epoch)
+        assert snapshot(newcomer) == before
+        Owner(store).save(b"old too")
+
+
 def test_what_a_disk_still_holds_is_saved(directory: Path) -> None:
     store = FileStore(directory)
-    small, large = Owner(store), Owner(store, UNIT.__class__("group", "keycount", "topic", 1))
+    large, small = Owner(store, replace(UNIT, partition=1)), Owner(store, replace(UNIT, partition=2))
+    checkpoints = [large.checkpoint(b"x" * 20_000), small.checkpoint(b"{}")]
 
-    with no_file_longer_than(10_000):
-        outcomes = store.save([small.checkpoint(b"{}"), large.checkpoint(b"x" * 20_000)])
+    with no_file_longer_than(10_000), pytest.raises(StoreError, match=rf"{directory}.*raise the file size limit"):
+        store.save(checkpoints)
 
-    assert [type(outcome) for outcome in outcomes] == [type(None), StoreError]
-    assert [stored.last_offset for stored in store.stored()] == [0, -1]
+    assert [stored.version for stored in store.stored()] == [0, 1]
+    assert [outcome.kind for outcome in store.save(checkpoints)] == ["saved", "already saved"]
+    assert state_rows(store, small.unit) == [b"{}"]
 
 
-@on_disk
-def test_a_directory_that_cannot_be_written_is_named(store_type: type[Store], public_directory: Path) -> None:
+def test_a_directory_that_cannot_be_written_is_named(store_type: type[DiskStore], public_directory: Path) -> None:
     public_directory.chmod(0o555)
 
     for directory in (public_directory, public_directory / "state"):
@@ -107,8 +127,7 @@ def test_a_directory_that_cannot_be_written_is_named(store_type: type[Store], pu
             store_type(directory)
 
 
-@on_disk
-def test_reading_needs_no_right_to_write(store_type: type[Store], public_directory: Path) -> None:
+def test_reading_needs_no_right_to_write(store_type: type[DiskStore], public_directory: Path) -> None:
     with closing(store_type(public_directory)) as store:
         Owner(store).save(b"[1]")
         before = snapshot(store)
@@ -117,41 +136,35 @@ def test_reading_needs_no_right_to_write(store_type: type[Store], public_directo
         assert snapshot(store) == before
 
 
-@on_disk
-def test_what_may_not_be_read_is_not_taken_for_empty(store_type: type[Store], public_directory: Path) -> None:
+def test_what_may_not_be_read_is_not_taken_for_empty(store_type: type[DiskStore], public_directory: Path) -> None:
     with closing(store_type(public_directory)) as store:
         Owner(store).save(b"[1]")
     (public_directory / "group").chmod(0o700)
 
     with as_a_stranger(), closing(store_type(public_directory, read_only=True)) as store:
-        for read in (store.stored, lambda: store.stored("group"), lambda: list(store.rows(UNIT))):
+        for read in (store.stored, lambda: store.stored("group"), lambda: list(store.load(UNIT))):
             with pytest.raises(StoreError, match="give this user the right"):
                 read()
 
 
-@on_disk
-def test_a_process_that_hangs_with_the_lock_is_told_of(
-    store_type: type[Store], directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("framework.stores._files.LOCK_SECONDS", 0)
-    with closing(store_type(directory)) as store:
+def test_a_process_that_hangs_with_the_lock_is_told_of(store_type: type[DiskStore], directory: Path) -> None:
+    with closing(store_type(directory, lock_timeout=0.01)) as store:
         owner = Owner(store)
-        [lock] = directory.rglob("*.lock")
+        lock = Path(store.place(UNIT)).with_name("state.lock" if store.keeps_rows else ".lock")
         with lock.open() as held:
             fcntl.flock(held, fcntl.LOCK_EX)
 
-            with pytest.raises(StoreError, match=f"another process holds the lock {lock}"):
+            with pytest.raises(StoreError, match=f"another process holds the lock {lock} since 0.01 s"):
                 owner.try_save(owner.checkpoint(b"[1]"))
 
         owner.save(b"[1]")
 
 
-def test_a_reader_looks_for_files_only_while_none_is_renamed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framework.stores._files.LOCK_SECONDS", 0)
-    store = FileStore(directory)
+def test_a_reader_looks_for_files_only_while_none_is_renamed(directory: Path) -> None:
+    store = FileStore(directory, lock_timeout=0.01)
     Owner(store).save(b"[1]")
-    with locked(directory / "group" / "keycount" / ".lock"), pytest.raises(StoreError, match="holds the lock"):
-        list(store.rows(UNIT))
+    with locked(directory / "group" / "keycount" / ".lock", 1), pytest.raises(StoreError, match="holds the lock"):
+        list(store.load(UNIT))
 
 
 def test_a_file_is_on_disk_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,14 +183,14 @@ def test_a_file_is_on_disk_before_it_takes_its_name(tmp_path: Path, monkeypatch:
 
 def test_a_lock_waits_for_its_turn(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with locked(path), path.open() as other, pytest.raises(BlockingIOError):
+    with locked(path, 1), path.open() as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with locked(path, shared=True), locked(path, shared=True), path.open() as other:
+    with locked(path, 1, shared=True), locked(path, 1, shared=True), path.open() as other:
         fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def test_a_shared_lock_creates_nothing(tmp_path: Path) -> None:
-    with locked(tmp_path / "lock", shared=True):
+    with locked(tmp_path / "lock", 1, shared=True):
         pass
 
     assert list(tmp_path.iterdir()) == []

@@ -8,12 +8,10 @@ from queue import Queue
 from threading import Barrier
 from typing import Any
 
-from framework.errors import FencedError
-from framework.stores import Store
-from framework.stores.file import FileStore
+from framework.stores import SAVED
 from framework.stores.sqlite import SqliteStore
-from tests.stores.conftest import only
-from tests.stores.units import UNIT, Owner
+from framework.testing.store_model import UNIT, Owner, state_rows
+from tests.stores.on_disk import DiskStore
 
 ROUNDS = 6
 CLAIMS = 5
@@ -26,10 +24,10 @@ class Saved:
 
     group: str
     epoch: int
-    last_offset: int
+    version: int
 
 
-def work(store_type: type[Store], directory: Path, barrier: Barrier, results: "Queue[Any]") -> None:
+def work(store_type: type[DiskStore], directory: Path, barrier: Barrier, results: "Queue[Any]") -> None:
     """Rounds of claims and saves, each round in a new group that all processes open at the same moment."""
     claims, saved = [], []
     try:
@@ -40,19 +38,18 @@ def work(store_type: type[Store], directory: Path, barrier: Barrier, results: "Q
                 for _ in range(CLAIMS):
                     owner = Owner(store, unit)
                     claims.append((unit.group, owner.epoch))
-                    outcome = owner.try_save(owner.checkpoint(b"%d" % (owner.last_offset + 1)))
-                    if outcome is None:
-                        saved.append(Saved(unit.group, owner.epoch, owner.last_offset))
-                    elif not isinstance(outcome, FencedError):
-                        raise outcome
+                    outcome = owner.try_save(owner.checkpoint(b"%d" % owner.version))
+                    if outcome == SAVED:
+                        saved.append(Saved(unit.group, owner.epoch, owner.version))
+                    elif outcome.kind != "fenced":
+                        raise AssertionError(outcome)
         results.put((claims, saved))
     except BaseException as error:
         barrier.abort()
         results.put(error)
 
 
-@only(SqliteStore, FileStore)
-def test_each_epoch_has_one_owner_and_each_offset_one_save(store_type: type[Store], directory: Path) -> None:
+def test_each_epoch_has_one_owner_and_each_version_one_save(store_type: type[DiskStore], directory: Path) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(WORKERS), context.Queue()
     workers = [
@@ -76,11 +73,11 @@ def test_each_epoch_has_one_owner_and_each_offset_one_save(store_type: type[Stor
             unit = replace(UNIT, group=f"group-{number}")
             assert sorted(epoch for group, epoch in claims if group == unit.group) == [*range(1, WORKERS * CLAIMS + 1)]
             mine = sorted((each for each in saved if each.group == unit.group), key=lambda each: each.epoch)
-            assert [each.last_offset for each in mine] == [*range(len(mine))]
+            assert [each.version for each in mine] == [*range(1, len(mine) + 1)]
             [stored] = store.stored(unit.group)
-            assert (stored.epoch, stored.last_offset) == (WORKERS * CLAIMS, len(mine) - 1)
-            rows = [b"%d" % offset for offset in range(len(mine))]
-            assert list(store.rows(unit)) == (rows if store.keeps_rows else rows[-1:])
+            assert (stored.epoch, stored.version) == (WORKERS * CLAIMS, len(mine))
+            rows = [b"%d" % number for number in range(len(mine))]
+            assert state_rows(store, unit) == (rows if store.keeps_rows else rows[-1:])
 
 
 def read(directory: Path, reading: Any, written: Any, results: "Queue[Any]") -> None:
@@ -90,10 +87,10 @@ def read(directory: Path, reading: Any, written: Any, results: "Queue[Any]") -> 
             lengths, ended = [], False
             while not ended:
                 ended = written.is_set()
-                rows = list(store.rows(UNIT))
+                rows = state_rows(store)
                 assert rows == [b"%d" % number for number in range(len(rows))]
                 [stored] = store.stored()
-                assert stored.last_offset + 1 >= len(rows)
+                assert stored.version >= len(rows)
                 lengths.append(len(rows))
         results.put(lengths)
     except BaseException as error:

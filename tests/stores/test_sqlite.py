@@ -11,16 +11,19 @@ from pathlib import Path
 import pytest
 
 from framework.errors import (
-    FencedError,
     StateCorruptError,
     StateError,
     StateIncompatibleError,
     StoreError,
 )
 from framework.stores import StoredUnit
+from framework.stores._database import database_errors
 from framework.stores.sqlite import SqliteStore
+from framework.testing.store_model import UNIT, Owner, Tables, accept_all, snapshot, state_rows
 from tests.stores.damage import OTHER, Contents, check_damaged, cuts, read, save_database
-from tests.stores.units import UNIT, Owner, accept_all, snapshot
+
+PAGE = 4096
+ID_DIGITS = 32
 
 
 @pytest.fixture
@@ -35,6 +38,11 @@ def run(database: Path, *statements: str) -> None:
             connection.execute(statement)
 
 
+def read_headers(database: Path) -> list[object]:
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute("SELECT * FROM unit").fetchall()
+
+
 def rows_on_disk(database: Path) -> int:
     with closing(sqlite3.connect(database)) as connection:
         [count] = connection.execute("SELECT count(*) FROM unit_row").fetchone()
@@ -44,7 +52,11 @@ def rows_on_disk(database: Path) -> int:
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE unit_row SET body = x'00' WHERE number = 2",
+        "UPDATE unit_row SET body = x'00' WHERE number = 2 AND base = 0",
+        "UPDATE unit_row SET body = x'00' WHERE table_name = '$timers'",
+        "UPDATE unit_row SET table_name = '$other' WHERE table_name = '$timers'",
+        "UPDATE unit_row SET table_name = '$timers', number = 1 WHERE table_name = '' AND number = 3",
+        "DELETE FROM unit_row WHERE table_name = '$timers'",
         "UPDATE unit_row SET body = CAST(body AS TEXT)",
         "UPDATE unit_row SET checksum = checksum + 1 WHERE base = 1 AND number = 0",
         "UPDATE unit_row SET number = 9 WHERE number = 3",
@@ -54,18 +66,21 @@ def rows_on_disk(database: Path) -> int:
         "DELETE FROM unit_row WHERE number = 3",
         "DELETE FROM unit_row WHERE base = 1 AND number = 0",
         "DELETE FROM unit_row",
-        "UPDATE unit SET last_offset = last_offset + 1",
+        "UPDATE unit SET version = version + 1",
         "UPDATE unit SET epoch = epoch + 1",
-        "UPDATE unit SET position = NULL",
+        "UPDATE unit SET header = replace(header, '\"position\": 4', '\"position\": 5')",
+        "UPDATE unit SET header = replace(header, ': ', ':')",
+        "UPDATE unit SET header = '{}'",
+        "UPDATE unit SET header = CAST(header AS BLOB)",
         "UPDATE unit SET partition = partition + 10",
         "UPDATE unit SET group_name = 'other'",
         "UPDATE unit SET id = id + 10",
-        "UPDATE unit SET next_change = next_change - 1",
-        "UPDATE unit SET codec = 'msgpack'",
-        "UPDATE unit SET codec = CAST(codec AS BLOB)",
         "DELETE FROM unit WHERE partition = 0",
         "DELETE FROM unit",
-        "DELETE FROM sqlite_sequence",
+        "DELETE FROM store",
+        "UPDATE store SET units = 3",
+        "UPDATE store SET id = 'another'",
+        "INSERT INTO store SELECT * FROM store",
     ],
 )
 def test_changed_lost_and_swapped_rows_are_found(database: Path, directory: Path, statement: str) -> None:
@@ -80,7 +95,7 @@ def test_nothing_is_read_past_a_lost_row(database: Path, directory: Path) -> Non
     read_rows: list[bytes] = []
 
     with closing(SqliteStore(directory, read_only=True)) as store, pytest.raises(StateCorruptError):
-        read_rows.extend(store.rows(UNIT))
+        read_rows.extend(row for _, row in store.load(UNIT))
 
     assert read_rows == [b"piece one", b"piece two", b"one"]
 
@@ -92,7 +107,7 @@ def test_an_index_that_leads_to_another_unit_is_found(database: Path, directory:
     database.write_bytes(whole.replace(entry, entry[:-1] + b"\x01"))
 
     with closing(SqliteStore(directory)) as store, pytest.raises(StateCorruptError, match="index"):
-        store.claim(OTHER, accept_all)
+        store.claim([OTHER], accept_all)
 
 
 def test_a_damaged_unit_is_not_taken_for_a_new_one(database: Path, directory: Path) -> None:
@@ -102,29 +117,31 @@ def test_a_damaged_unit_is_not_taken_for_a_new_one(database: Path, directory: Pa
         closing(SqliteStore(directory)) as store,
         pytest.raises(StateCorruptError, match="does not match its checksum"),
     ):
-        store.claim(UNIT, accept_all)
+        store.claim([UNIT], accept_all)
 
 
 def test_damage_of_one_unit_leaves_the_others_alone(database: Path, directory: Path) -> None:
     with closing(SqliteStore(directory)) as store:
         owner, other = Owner(store), Owner(store, OTHER)
-        run(database, "UPDATE unit SET last_offset = 100 WHERE partition = 0")
+        run(database, "UPDATE unit SET version = 100 WHERE partition = 0")
 
         outcomes = store.save([owner.checkpoint(b"four"), other.checkpoint(b"another")])
 
-        assert [type(outcome) for outcome in outcomes] == [StateCorruptError, type(None)]
-        assert list(store.rows(OTHER)) == [b"other", b"another"]
+        assert [outcome.kind for outcome in outcomes] == ["corrupt", "saved"]
+        assert isinstance(outcomes[0].error, StateCorruptError)
+        assert not outcomes[0].is_stored
+        assert state_rows(store, OTHER) == [b"other", b"another"]
 
 
 def test_a_row_number_that_is_taken_is_damage(database: Path, directory: Path) -> None:
     with closing(SqliteStore(directory)) as store:
         owner = Owner(store)
-        run(database, "INSERT INTO unit_row VALUES (1, 0, 4, 0, x'00')")
+        run(database, "INSERT INTO unit_row VALUES (1, '', 0, 4, 0, x'00')")
 
         with pytest.raises(StateCorruptError, match=f"{database} is damaged.*UNIQUE"):
             owner.try_save(owner.checkpoint(b"four"))
 
-    assert read(directory)[0][0].last_offset == 3
+    assert read(directory)[0][0].version == 4
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\0" * 8192, b"SQLite format 3\0" + b"\x01" * 8192])
@@ -134,7 +151,7 @@ def test_a_file_that_is_no_database_is_refused_and_kept(database: Path, director
     with pytest.raises(StateCorruptError, match=f"{database} is damaged"):
         read(directory)
     with closing(SqliteStore(directory)) as store, pytest.raises(StateCorruptError, match=f"{database} is damaged"):
-        store.claim(UNIT, accept_all)
+        store.claim([UNIT], accept_all)
 
     assert database.read_bytes() == data
 
@@ -145,7 +162,7 @@ def test_a_database_of_somebody_else_is_refused_and_kept(database: Path, directo
     before = database.read_bytes()
 
     with closing(SqliteStore(directory)) as store, pytest.raises(StateCorruptError, match="no state database"):
-        store.claim(UNIT, accept_all)
+        store.claim([UNIT], accept_all)
 
     assert database.read_bytes() == before
 
@@ -157,7 +174,7 @@ def test_a_newer_version_is_refused_and_kept(database: Path, directory: Path) ->
     with pytest.raises(StateIncompatibleError, match=f"{database} has format version 2.*reads version 1"):
         read(directory)
     with closing(SqliteStore(directory)) as store, pytest.raises(StateIncompatibleError):
-        store.claim(UNIT, accept_all)
+        store.claim([UNIT], accept_all)
 
     assert database.read_bytes() == before
 
@@ -167,7 +184,7 @@ def test_a_directory_with_another_name_is_not_taken_for_an_empty_one(database: P
 
     with closing(SqliteStore(directory)) as store:
         with pytest.raises(StateIncompatibleError, match="give the directory its name back"):
-            store.claim(replace(UNIT, group="renamed"), accept_all)
+            store.claim([replace(UNIT, group="renamed")], accept_all)
         with pytest.raises(StateIncompatibleError, match="give the directory its name back"):
             store.stored()
 
@@ -178,7 +195,7 @@ def test_a_missing_database_with_a_wal_is_not_taken_for_an_empty_one(database: P
     with pytest.raises(StateCorruptError, match=r"is missing, but state\.sqlite3-wal beside it is not"):
         read(directory)
     with closing(SqliteStore(directory)) as store, pytest.raises(StateCorruptError):
-        store.claim(UNIT, accept_all)
+        store.claim([UNIT], accept_all)
 
 
 def test_truncation_is_never_taken_for_less_state(database: Path, directory: Path) -> None:
@@ -189,18 +206,22 @@ def test_truncation_is_never_taken_for_less_state(database: Path, directory: Pat
         check_damaged(directory, before)
 
 
-def check_claim_of_damaged(directory: Path, before: Contents) -> None:
-    """A claim finds everything as it was, or is refused; and so do reads after it."""
-    claimed = False
+def check_claim_of_damaged(directory: Path, before: Contents) -> bool:
+    """Whether a claim is refused. If it is not, every reader takes the database, with all units in it."""
+    [mine, other], rows, other_rows = before
     try:
         with closing(SqliteStore(directory)) as store:
-            assert store.claim(UNIT, accept_all).previous == before[0][0]
-            claimed = True
+            [claim] = store.claim([UNIT], accept_all)
     except (StateError, StoreError):
-        pass
-    [mine, other] = before[0]
-    after = replace(mine, epoch=mine.epoch + 1) if claimed else mine
-    check_damaged(directory, ([after, other], *before[1:]))
+        check_damaged(directory, before)
+        return True
+    after = [replace(mine, epoch=mine.epoch + 1), other]
+    assert claim.previous == mine
+    with closing(SqliteStore(directory, read_only=True)) as reader:
+        assert reader.stored() == after
+        assert reader.id_of("group")
+    check_damaged(directory, (after, rows, other_rows))
+    return False
 
 
 def test_a_flipped_byte_never_gives_another_state(database: Path, directory: Path) -> None:
@@ -228,8 +249,55 @@ def test_a_claim_over_a_flipped_byte_never_gives_another_state(database: Path, d
         check_claim_of_damaged(directory, before)
 
 
+def test_a_claim_over_a_flipped_byte_in_the_schema_is_refused_or_readers_take_it(
+    database: Path, directory: Path
+) -> None:
+    whole, before = database.read_bytes(), read(directory)
+    schema = [index for index, byte in enumerate(whole[:PAGE]) if byte]
+    refused = 0
+    for index in schema:
+        damaged = bytearray(whole)
+        damaged[index] ^= 1 << index % 8
+        database.write_bytes(damaged)
+
+        refused += check_claim_of_damaged(directory, before)
+
+    assert refused > len(schema) * 0.9
+
+
+@pytest.mark.parametrize("mask", [0xFF, 1, 0x80])
+def test_a_claim_over_a_flipped_byte_in_the_row_of_the_store_is_refused(
+    database: Path, directory: Path, mask: int
+) -> None:
+    whole, before = database.read_bytes(), read(directory)
+    with closing(SqliteStore(directory, read_only=True)) as store:
+        page = whole.index(store.id_of("group").encode()) // PAGE * PAGE
+    refused = 0
+    for index in [index for index in range(page, page + PAGE) if whole[index]]:
+        damaged = bytearray(whole)
+        damaged[index] ^= mask
+        database.write_bytes(damaged)
+
+        refused += check_claim_of_damaged(directory, before)
+
+    assert refused >= ID_DIGITS
+
+
+def test_what_another_worker_wrote_is_checked_before_the_next_claim(database: Path, directory: Path) -> None:
+    with closing(SqliteStore(directory)) as store, closing(SqliteStore(directory)) as beside:
+        Owner(store)
+        Owner(beside)
+        run(database, "UPDATE store SET units = units + 1")
+        before = read_headers(database)
+
+        for handle in (store, beside):
+            with pytest.raises(StateCorruptError, match="table store"):
+                handle.claim([OTHER], accept_all)
+        assert read_headers(database) == before
+
+
 def test_a_damaged_wal_gives_an_earlier_checkpoint(directory: Path, tmp_path: Path) -> None:
-    states: list[tuple[list[StoredUnit], list[bytes]]] = [([], [])]
+    states: list[tuple[list[StoredUnit], Tables]] = [([], {})]
     copy = tmp_path / "copy"
     with closing(SqliteStore(directory)) as store:
         owner = Owner(store)
@@ -261,7 +329,7 @@ def test_outdated_rows_go_in_bounded_steps(directory: Path) -> None:
         while counts[-1] > 1 and len(counts) < 20:
             owner.save()
             counts.append(rows_on_disk(database))
-            assert list(store.rows(UNIT)) == [b"piece"]
+            assert state_rows(store) == [b"piece"]
 
     assert max(before - after for before, after in pairwise(counts)) <= 32
     assert counts[-1] == 1
@@ -276,7 +344,7 @@ def test_old_bases_and_void_ones_go(directory: Path) -> None:
             owner.save(b"row", begins=True, base=[b"void"] * 30)
         Owner(store).save()
 
-        assert list(store.rows(UNIT)) == [b"4", b"4", b"4", b"row", b"row"]
+        assert state_rows(store) == [b"4", b"4", b"4", b"row", b"row"]
         assert rows_on_disk(database) == 5
 
 
@@ -305,7 +373,7 @@ def test_after_a_failed_write_the_connection_is_not_used_again(database: Path, d
     with closing(SqliteStore(directory)) as store:
         owner = Owner(store)
         [(_, connection)] = store._writers.values()
-        run(database, "INSERT INTO unit_row VALUES (1, 0, 4, 0, x'00')")
+        run(database, "INSERT INTO unit_row VALUES (1, '', 0, 4, 0, x'00')")
 
         with pytest.raises(StateCorruptError):
             owner.try_save(owner.checkpoint(b"four"))
@@ -314,25 +382,11 @@ def test_after_a_failed_write_the_connection_is_not_used_again(database: Path, d
             connection.execute("SELECT 1")
 
 
-def test_a_worker_whose_database_was_replaced_is_fenced(directory: Path) -> None:
-    with closing(SqliteStore(directory)) as store, closing(SqliteStore(directory)) as newcomer:
-        owner = Owner(store)
-        owner.save(b"old")
-        shutil.rmtree(directory / "group")
-        claimed = Owner(newcomer)
-        claimed.save(b"new", records=3)
-
-        outcome = owner.try_save(owner.checkpoint(b"old too"))
-
-        assert isinstance(outcome, FencedError)
-        assert list(newcomer.rows(UNIT)) == [b"new"]
-
-
 def test_a_reader_that_a_starting_worker_disturbs_says_so(database: Path, directory: Path) -> None:
     with closing(SqliteStore(directory)) as store:
         Owner(store).save(begins=True, base=[b"x" * 10_000] * 300, ends=True)
     with closing(SqliteStore(directory, read_only=True)) as beside, closing(SqliteStore(directory)) as store:
-        reading = beside.rows(UNIT)
+        reading = beside.load(UNIT)
         next(reading)
         owner = Owner(store)
         owner.save(begins=True, base=[b"y" * 10_000] * 300, ends=True)
@@ -345,29 +399,47 @@ def test_a_reader_that_a_starting_worker_disturbs_says_so(database: Path, direct
             list(reading)
 
 
-def test_a_database_that_another_program_holds_is_named(
-    database: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("framework.stores._database.LOCK_SECONDS", 0)
-    with closing(sqlite3.connect(database, isolation_level=None)) as holder, closing(SqliteStore(directory)) as store:
+def test_a_database_that_another_program_holds_is_named(database: Path, directory: Path) -> None:
+    with (
+        closing(sqlite3.connect(database, isolation_level=None)) as holder,
+        closing(SqliteStore(directory, lock_timeout=0.01)) as store,
+    ):
         holder.execute("BEGIN IMMEDIATE")
 
         with pytest.raises(StoreError, match=f"{database}.*locked.*another program"):
-            store.claim(UNIT, accept_all)
+            store.claim([UNIT], accept_all)
+
+
+def test_the_id_goes_with_a_copy_and_with_what_is_set_aside(database: Path, directory: Path, tmp_path: Path) -> None:
+    with closing(SqliteStore(directory)) as store:
+        Owner(store, replace(UNIT, group="other"))
+        owner = Owner(store)
+        aside = store.set_aside(UNIT, owner.epoch)
+        ids = {group: store.id_of(group) for group in ("group", "other", aside.group)}
+    shutil.copytree(directory, tmp_path / "copy")
+
+    with closing(SqliteStore(tmp_path / "copy", read_only=True)) as copy:
+        assert {group: copy.id_of(group) for group in ids} == ids
+    assert ids["group"] == ids[aside.group] != ids["other"]
+
+
+@pytest.mark.parametrize("error", [sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.NotSupportedError])
+def test_an_error_of_pythons_binding_is_no_damage(tmp_path: Path, error: type[sqlite3.Error]) -> None:
+    with (
+        pytest.raises(StoreError, match=f"{tmp_path}.*planted.*start again; please report it"),
+        database_errors(tmp_path),
+    ):
+        raise error("planted")
 
 
 @pytest.mark.parametrize(
-    ("synchronous", "act"),
-    [("2", lambda owner: Owner(owner.store)), ("1", lambda owner: owner.save(b"row"))],
-    ids=["claim is FULL", "save is NORMAL"],
+    "act", [lambda owner: Owner(owner.store), lambda owner: owner.save(b"row")], ids=["claim", "save"]
 )
-def test_an_epoch_outlasts_a_power_cut(
-    directory: Path, synchronous: str, act: Callable[[Owner], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_claimed_or_saved_outlasts_a_power_cut(directory: Path, act: Callable[[Owner], None]) -> None:
     with closing(SqliteStore(directory)) as store:
         owner = Owner(store)
         [(_, connection)] = store._writers.values()
 
         act(owner)
 
-        assert str(connection.execute("PRAGMA synchronous").fetchone()[0]) == synchronous
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL

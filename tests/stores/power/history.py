@@ -1,27 +1,39 @@
 """What a store was asked to do while it was recorded, and what it may therefore hold after a power cut."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
-from framework.errors import FrameworkError
-from framework.stores import Checkpoint, Claim, Store, StoredUnit, Unit
+from framework.stores import (
+    SAVED,
+    Accept,
+    Checkpoint,
+    Claim,
+    Outcome,
+    Store,
+    StoredUnit,
+    StoreOptions,
+    Unit,
+)
+from framework.testing.store_model import Known, KnownTable, in_tables
 from tests.stores.power.disk import Recording
-from tests.stores.units import Known
 
 __all__ = ["Contents", "History", "Kept", "Witness", "contents"]
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What counts of a unit: its state, with the epoch, the offset and the position that it belongs to."""
+    """What counts of a unit: its tables, with the epoch, the version and the progress that they belong to."""
 
     epoch: int
+    version: int
     last_offset: int
     position: int | None
-    rows: tuple[bytes, ...]
+    rows: dict[str, list[bytes]]
 
     def __str__(self) -> str:
-        return f"epoch {self.epoch}, last offset {self.last_offset}, {len(self.rows)} rows"
+        rows = sum(map(len, self.rows.values()))
+        return f"epoch {self.epoch}, version {self.version}, last offset {self.last_offset}, {rows} rows"
 
 
 Contents = dict[Unit, Kept]
@@ -31,7 +43,13 @@ Contents = dict[Unit, Kept]
 def contents(store: Store) -> Contents:
     """What is stored, by the store's own reading."""
     return {
-        stored.unit: Kept(stored.epoch, stored.last_offset, stored.position, tuple(store.rows(stored.unit)))
+        stored.unit: Kept(
+            stored.epoch,
+            stored.version,
+            stored.own_progress.last_offset,
+            stored.own_progress.position,
+            in_tables(store.load(stored.unit)),
+        )
         for stored in store.stored()
     }
 
@@ -48,15 +66,13 @@ class _Step:
 class History:
     """The calls of one recording, which began with `start`.
 
-    `atomic` tells whether a call over several units is one step, `saves_are_durable` whether a save outlasts a power
-    cut once it has returned.
+    `atomic` tells whether a call over several units is one step.
     """
 
-    def __init__(self, recording: Recording, start: Contents, *, atomic: bool, saves_are_durable: bool) -> None:
+    def __init__(self, recording: Recording, start: Contents, *, atomic: bool) -> None:
         self.recording = recording
         self.atomic = atomic
-        self.saves_are_durable = saves_are_durable
-        self.known = {unit: Known(kept.epoch, kept.last_offset, changes=[*kept.rows]) for unit, kept in start.items()}
+        self.known = {unit: _known(kept) for unit, kept in start.items()}
         self._start = start
         self._steps: list[_Step] = []
 
@@ -79,7 +95,12 @@ class History:
 
 def _kept(known: Known) -> Kept:
     position = None if known.last_offset < 0 else known.last_offset + 1
-    return Kept(known.epoch, known.last_offset, position, tuple(known.rows))
+    return Kept(known.epoch, known.version, known.last_offset, position, known.rows)
+
+
+def _known(kept: Kept) -> Known:
+    tables = {name: KnownTable(changes=[*rows]) for name, rows in kept.rows.items()}
+    return Known(kept.epoch, kept.version, kept.last_offset, tables)
 
 
 class Witness(Store):
@@ -90,21 +111,30 @@ class Witness(Store):
         self._store = store
         self.name, self.keeps_rows, self.survives = store.name, store.keeps_rows, store.survives  # type: ignore[misc]
 
-    def claim(self, unit: Unit, accept: Callable[[StoredUnit], None]) -> Claim:
-        claim = self._store.claim(unit, accept)
-        known = self._history.known.setdefault(unit, Known())
-        known.epoch, known.new_base = claim.epoch, None
-        self._history.add([self._history.now()], durable=True)
-        return claim
+    @classmethod
+    def open(cls, location: str, options: StoreOptions, *, read_only: bool = False) -> Self:
+        raise NotImplementedError
 
-    def save(self, checkpoints: Sequence[Checkpoint]) -> list[FrameworkError | None]:
+    def id_of(self, group: str) -> str:
+        return self._store.id_of(group)
+
+    def claim(self, units: Sequence[Unit], accept: Accept) -> list[Claim]:
+        claims = self._store.claim(units, accept)
+        passed = []
+        for unit, claim in zip(units, claims, strict=True):
+            self._history.known.setdefault(unit, Known()).claim(claim.epoch)
+            passed.append(self._history.now())
+        self._history.add(passed[-1:] if self._history.atomic else passed, durable=True)
+        return claims
+
+    def save(self, checkpoints: Sequence[Checkpoint]) -> list[Outcome]:
         outcomes = self._store.save(checkpoints)
         passed = []
         for checkpoint, outcome in zip(checkpoints, outcomes, strict=True):
-            if outcome is None:
+            if outcome == SAVED:
                 self._history.known[checkpoint.unit].apply(checkpoint, self.keeps_rows)
             passed.append(self._history.now())
-        self._history.add(passed[-1:] if self._history.atomic else passed, durable=self._history.saves_are_durable)
+        self._history.add(passed[-1:] if self._history.atomic else passed, durable=True)
         return outcomes
 
     def set_aside(self, unit: Unit, epoch: int) -> Unit:
@@ -112,13 +142,13 @@ class Witness(Store):
         known = self._history.known
         known[aside] = known[unit]
         copied = self._history.now()
-        known[unit] = Known(epoch)
+        known[unit] = Known(epoch, known[aside].version)
         passed = [copied, self._history.now()]
         self._history.add(passed[-1:] if self._history.atomic else passed, durable=True)
         return aside
 
-    def rows(self, unit: Unit, epoch: int | None = None) -> Iterator[bytes]:
-        return self._store.rows(unit, epoch)
+    def load(self, unit: Unit, epoch: int | None = None) -> Iterator[tuple[str, bytes]]:
+        return self._store.load(unit, epoch)
 
     def stored(self, group: str | None = None) -> list[StoredUnit]:
         return self._store.stored(group)

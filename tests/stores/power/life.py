@@ -1,11 +1,11 @@
 """A life of two stores that share a directory: everything that a store is asked to do, in a random order."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 
-from framework.stores import Checkpoint, Store, Unit
-from tests.stores.units import DESCRIPTION, UNIT, Owner
+from framework.stores import SAVED, STATE_TABLE, Changes, Checkpoint, Store, Unit
+from framework.testing.store_model import DESCRIPTION, TIMERS, UNIT, Owner
 
 __all__ = ["live"]
 
@@ -22,7 +22,8 @@ def live(open_store: Callable[[], Store], random: Random, turns: int) -> None:
 
 @dataclass
 class _Owner(Owner):
-    base_begun: bool = False
+    bases_begun: set[str] = field(default_factory=set)
+    """The tables of which a new base has begun."""
 
 
 class _Life:
@@ -37,9 +38,9 @@ class _Life:
         owners = self._owners_with(self._random.choice(UNITS))
         owners = owners[: self._random.randint(1, len(owners))]
         checkpoints = [self._checkpoint(owner) for owner in owners]
-        assert owners[0].store.save(checkpoints) == [None] * len(checkpoints)
+        assert owners[0].store.save(checkpoints) == [SAVED] * len(checkpoints)
         for owner, checkpoint in zip(owners, checkpoints, strict=True):
-            owner.last_offset = checkpoint.last_offset
+            owner.version, owner.last_offset = checkpoint.version, checkpoint.own_progress.last_offset
 
     def take_over(self) -> None:
         """By the other store; the first does not notice."""
@@ -50,7 +51,8 @@ class _Life:
     def set_aside(self) -> None:
         owner = self._owners[self._random.choice(UNITS)]
         owner.store.set_aside(owner.unit, owner.epoch)
-        owner.last_offset, owner.base_begun = -1, False
+        owner.begin_anew()
+        owner.bases_begun.clear()
 
     def restart(self) -> None:
         """Of a store that has units; alone or with the other, so that sometimes nobody has the files open."""
@@ -69,18 +71,25 @@ class _Life:
         return sorted(owners, key=lambda owner: owner.unit != unit)
 
     def _checkpoint(self, owner: _Owner) -> Checkpoint:
+        names = self._random.choice(([STATE_TABLE], [TIMERS], [STATE_TABLE, TIMERS]))
+        tables = {name: self._changes(owner, name) for name in names}
+        checkpoint = owner.checkpoint_of(tables, records=self._random.randint(1, 3))
+        if owner.store.keeps_rows:
+            return checkpoint
+        codec = self._random.choice(("json", "json", "msgpack"))
+        return replace(checkpoint, description=replace(DESCRIPTION, codec=codec))
+
+    def _changes(self, owner: _Owner, name: str) -> Changes:
         most = 3 if owner.store.keeps_rows else 1
         rows = [self._body(owner) for _ in range(self._random.randint(1, most) if self._random.random() < 0.9 else 0)]
-        records = self._random.randint(1, 3)
         if not owner.store.keeps_rows:
-            codec = self._random.choice(("json", "json", "msgpack"))
-            return replace(owner.checkpoint(*rows, records=records), description=replace(DESCRIPTION, codec=codec))
+            return Changes(7, rows=rows)
         begins = self._random.random() < 0.2
-        begun = begins or owner.base_begun
+        begun = begins or name in owner.bases_begun
         ends = begun and self._random.random() < 0.5
         pieces = [self._body(owner) for _ in range(self._random.randint(0, 4))] if begun else []
-        owner.base_begun = begun and not ends
-        return owner.checkpoint(*rows, records=records, base=pieces, begins=begins, ends=ends)
+        owner.bases_begun = owner.bases_begun - {name} | ({name} if begun and not ends else set())
+        return Changes(7, rows=rows, base=pieces, base_begins=begins, base_ends=ends)
 
     def _body(self, owner: Owner) -> bytes:
         """Something else each time, in some of SQLite's pages or in a fraction of one."""

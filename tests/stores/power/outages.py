@@ -10,14 +10,15 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 from framework.errors import FrameworkError
-from framework.stores import Store
+from framework.stores import STATE_TABLE, Store
 from framework.stores.sqlite import SqliteStore
+from framework.testing.store_model import Owner
+from tests.stores.on_disk import DiskStore
 from tests.stores.power.disk import CrashState, Recording, Tree, crash_states, write_tree
 from tests.stores.power.history import Contents, History, Kept, Witness, contents
 from tests.stores.power.life import live
 from tests.stores.power.system import recorded_system
 from tests.stores.power.vfs import RecordedDatabase, recorded_sqlite
-from tests.stores.units import Owner
 
 __all__ = ["Outage", "cut", "cut_twice", "fast_directory", "record"]
 
@@ -44,7 +45,7 @@ class Outage:
 
 
 def record(
-    store_type: type[Store],
+    store_type: type[DiskStore],
     directory: Path,
     random: Random,
     turns: int,
@@ -56,9 +57,7 @@ def record(
     tree, start = found
     write_tree(tree, directory)
     recording = Recording(directory)
-    history = History(
-        recording, start, atomic=store_type is SqliteStore, saves_are_durable=store_type is not SqliteStore
-    )
+    history = History(recording, start, atomic=store_type is SqliteStore)
     with recorded_system(recording), recorded_sqlite(recording, database), ExitStack() as stores:
 
         def open_store() -> Store:
@@ -69,7 +68,7 @@ def record(
 
 
 def cut(
-    store_type: type[Store], history: History, directory: Path, random: Random, points: Iterable[int], each: int
+    store_type: type[DiskStore], history: History, directory: Path, random: Random, points: Iterable[int], each: int
 ) -> Iterator[Outage]:
     """Cut the power after these numbers of operations, and see what of `each` states is left; in `directory`, which
     is gone afterwards."""
@@ -78,7 +77,7 @@ def cut(
 
 
 def cut_twice(
-    store_type: type[Store], history: History, directory: Path, random: Random, points: Iterable[int]
+    store_type: type[DiskStore], history: History, directory: Path, random: Random, points: Iterable[int]
 ) -> Iterator[Outage]:
     """As `cut`, one state each, and again while the next owners recover from that."""
     for state in crash_states(history.recording, points, 1, random):
@@ -92,7 +91,7 @@ def cut_twice(
 
 
 def _breach(
-    store_type: type[Store], state: CrashState, possible: list[Contents], directory: Path, random: Random
+    store_type: type[DiskStore], state: CrashState, possible: list[Contents], directory: Path, random: Random
 ) -> str | None:
     write_tree(state.tree, directory)
     _leave_shared_memory(directory, random)
@@ -129,8 +128,9 @@ def _check_use(store: Store, possible: list[Contents]) -> None:
         owner = Owner(store, unit)
         assert owner.epoch == kept.epoch + 1, f"{unit} has epoch {owner.epoch} after {kept.epoch}"
         owner.save(b"after the outage")
-        rows = (*kept.rows, b"after the outage") if store.keeps_rows else (b"after the outage",)
-        expected[unit] = Kept(owner.epoch, owner.last_offset, owner.last_offset + 1, rows)
+        state = kept.rows.get(STATE_TABLE, []) if store.keeps_rows else []
+        rows = {**kept.rows, STATE_TABLE: [*state, b"after the outage"]}
+        expected[unit] = Kept(owner.epoch, owner.version, owner.last_offset, owner.last_offset + 1, rows)
     assert contents(store) == expected, f"{_text(expected)} should be read after another save"
 
 
