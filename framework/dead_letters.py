@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Self
 
+from framework.borders import message_of
 from framework.output import OutputRecord
 from framework.records import Headers, Record, TopicPartition
 
-__all__ = ["DEAD_LETTER_HEADERS", "REPLAY_HEADER", "DeadLetter", "to_dead_letter"]
+__all__ = ["DEAD_LETTER_HEADERS", "NULL_HEADER", "REPLAY_HEADER", "DeadLetter", "to_dead_letter"]
 
 DEAD_LETTER_HEADERS = (
     "framework-dead-letter-plugin",
@@ -23,17 +24,21 @@ DEAD_LETTER_HEADERS = (
 by them. `timestamp` is the record's own, in milliseconds since the epoch; `error` is the class of what was raised, and
 `message` its text; `time` is when that was, in ISO 8601."""
 
+NULL_HEADER = "framework-dead-letter-null"
+"""Header of the dead letter of a record with a null key and a null value, right before the others. The producer takes
+no such record, so the letter's value is empty instead; the header is `value`, which tells what was null."""
+
 REPLAY_HEADER = "framework-replay-of"
 """Header of a record that was sent again: the dead letter that it was, as `topic-partition:offset`."""
 
-_LONGEST_MESSAGE: Final = 1000
-"""Characters of an error's text that are kept, so that headers stay small next to the record."""
+_NULL_MARK: Final = (NULL_HEADER, b"value")
 
 
 def to_dead_letter(topic: str, record: Record, plugin: str, error: BaseException) -> OutputRecord:
     """The dead letter for `topic` of a record, whose key and value are the bytes that it came with.
 
-    Its own timestamp is left to the producer: with an old record's, the topic's retention could take it at once.
+    It can be made for every record and every error, also for an error whose text cannot be made. The letter's own
+    timestamp is left to the producer: with an old record's, the topic's retention could take it at once.
     """
     values = (
         plugin,
@@ -42,13 +47,15 @@ def to_dead_letter(topic: str, record: Record, plugin: str, error: BaseException
         record.offset,
         record.timestamp,
         type(error).__name__,
-        str(error)[:_LONGEST_MESSAGE],
+        message_of(error),
         datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
     reason = tuple(
         (name, str(value).encode(errors="backslashreplace"))
         for name, value in zip(DEAD_LETTER_HEADERS, values, strict=True)
     )
+    if record.key is None and record.value is None:
+        return OutputRecord(topic, None, b"", (*record.headers, _NULL_MARK, *reason))
     return OutputRecord(topic, record.key, record.value, (*record.headers, *reason))
 
 
@@ -59,7 +66,7 @@ class DeadLetter:
     at: Record
     """The dead letter itself, as it stands in its topic; key and value are bytes."""
     plugin: str
-    source: TopicPartition
+    origin: TopicPartition
     offset: int
     timestamp: int
     """The record's own, in milliseconds since the epoch."""
@@ -78,29 +85,34 @@ class DeadLetter:
             (value or b"").decode(errors="replace") for _, value in reason
         )
         try:
-            source = TopicPartition(topic, int(partition))
-            return cls(record, plugin, source, int(offset), int(timestamp), error, message, time)
+            origin = TopicPartition(topic, int(partition))
+            return cls(record, plugin, origin, int(offset), int(timestamp), error, message, time)
         except ValueError:
             return None
 
     @property
     def record_identity(self) -> tuple[TopicPartition, int, int]:
         """What names the record that it was, also where the topic was re-created."""
-        return self.source, self.offset, self.timestamp
+        return self.origin, self.offset, self.timestamp
 
     def to_replay(self, topic: str | None) -> OutputRecord:
-        """The record as it came, for its source's partition, or for `topic` by its key."""
+        """The record as it came, for the partition that it came from, or for `topic` by its key."""
         place = f"{self.at.topic}-{self.at.partition}:{self.at.offset}"
         return OutputRecord(
-            self.source.topic if topic is None else topic,
+            self.origin.topic if topic is None else topic,
             self.at.key,
-            self.at.value,
+            None if self._was_null() else self.at.value,
             (*self._headers_before(), (REPLAY_HEADER, place.encode())),
-            partition=self.source.partition if topic is None else None,
+            partition=self.origin.partition if topic is None else None,
             timestamp=self.timestamp if self.timestamp >= 0 else None,
         )
 
+    def _was_null(self) -> bool:
+        """Whether the record had a null key and a null value."""
+        before = self.at.headers[: -len(DEAD_LETTER_HEADERS)]
+        return self.at.key is None and self.at.value == b"" and before[-1:] == (_NULL_MARK,)
+
     def _headers_before(self) -> Headers:
         """The headers that the record came with, without that of an earlier replay."""
-        before = self.at.headers[: -len(DEAD_LETTER_HEADERS)]
+        before = self.at.headers[: -len(DEAD_LETTER_HEADERS) - self._was_null()]
         return tuple((name, value) for name, value in before if name != REPLAY_HEADER)

@@ -1,6 +1,7 @@
 """Every hook that a plugin may implement, with `framework.hookimpl`. Nothing else.
 
-Hooks register; they never run per record. The observers are called at most once a batch.
+Hooks register; they never run per record. The observers are called at most once a batch, and must not be `async def`.
+What an observer raises is logged, and changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,8 @@ from framework.records import TopicPartition
 if TYPE_CHECKING:
     from framework.codecs import Codec
     from framework.errors import ProcessingError
+    from framework.policy import OnError
     from framework.processor import Processor
-    from framework.runtime.policy import OnError
     from framework.stores import Store
 
 __all__ = ["PROJECT", "hookimpl", "hookspec"]

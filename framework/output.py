@@ -1,14 +1,17 @@
 """Outputs: records that a processor sends to a topic, at least once."""
 
 import json
-from collections.abc import Sequence
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from framework.borders import describe, shown
 from framework.errors import OutputError
 from framework.records import Headers
 
-__all__ = ["SOURCE_HEADERS", "Output", "OutputRecord"]
+__all__ = ["SOURCE_HEADERS", "Output", "OutputRecord", "checked_output"]
 
 SOURCE_HEADERS = (
     "framework-plugin",
@@ -18,6 +21,9 @@ SOURCE_HEADERS = (
     "framework-source-index",
 )
 """Headers of every output. Together they name it: a reader drops repeats by them."""
+
+_TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_BYTES_LIKE: Final = (bytes, bytearray, memoryview)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,122 +40,99 @@ class OutputRecord:
     """In milliseconds since the epoch; None: the time when it is sent."""
 
 
-class Output:
-    """Collects what a processor sends while it applies records.
+class Output(ABC):
+    """Where a processor sends records to while it applies records. The runtime makes it; a plugin gets it as `out`."""
 
-    `send` only collects: the runtime hands the records to Kafka, and writes no checkpoint that covers their
-    source records before all of them are acknowledged.
-    """
+    __slots__ = ()
 
-    __slots__ = ("_index", "_offset", "_offsets", "_partition", "_plugin", "_records", "_refused", "_topic")
-
-    def __init__(self, plugin: str, topic: str, partition: int) -> None:
-        self._plugin = plugin
-        self._topic = topic
-        self._partition = partition
-        self._records: list[OutputRecord] = []
-        self._offsets: Sequence[int] | None = None
-        self._offset = -1
-        self._index = 0
-        self._refused: dict[int, Exception] = {}
-
+    @abstractmethod
     def send(
         self,
         topic: str,
         value: Any,
         *,
         key: Any = None,
-        headers: Sequence[tuple[str, bytes | None]] = (),
+        headers: Iterable[tuple[str, bytes | None]] = (),
         position: int | None = None,
     ) -> None:
-        """Send a record to `topic` at least once.
+        """Send a record to `topic` at least once: no checkpoint covers its source record before it is acknowledged.
 
-        `value` and `key`: bytes go as they are, str as UTF-8, None as null, everything else as JSON.
+        `value` and `key`: bytes (or a bytearray or memoryview, which is copied) go as they are, str as UTF-8, None as
+        null, everything else as JSON. `headers`: pairs of a str and bytes or None, such as `[("name", b"value")]`.
         `position`: in `process_batch`, the position in the batch of the record that this output comes from.
 
-        Raises `OutputError` for a value that is none of these, for the plugin's own input topic, and for a
-        missing `position`.
+        Raises `OutputError` for what Kafka does not take (the name of the topic, a value, the headers, key and value
+        both null), for the plugin's own input topic, and for a missing `position`. Nothing is sent then.
         """
-        if topic == self._topic:
-            raise OutputError(
-                f"plugin {self._plugin} sends to its own input topic {topic}, which would never end; "
-                "send to another topic"
-            )
-        if self._offsets is not None:
-            self._move_to_batch_position(position)
-        self._records.append(OutputRecord(topic, _to_bytes(key), _to_bytes(value), (*headers, *self._source_headers())))
-        self._index += 1
 
+    @abstractmethod
     def refuse(self, position: int, error: Exception) -> None:
         """In `process_batch`: reject the record at this position of the batch, which has changed nothing, and go on.
 
         What `--on-error` says becomes of it, as if `process` had raised `error`; the fast way to reject records.
 
-        Raises `OutputError` for a position that is not in the batch.
+        Raises `OutputError` for a position that is not in the batch, and for an `error` that is no `Exception`.
         """
-        if self._offsets is None or not 0 <= position < len(self._offsets):
-            raise OutputError(
-                f"plugin {self._plugin}: out.refuse needs the position of a record in the batch of process_batch, not "
-                f"{position}; in process, raise the error"
-            )
-        self._refused[position] = error
 
-    def _move_to_batch_position(self, position: int | None) -> None:
-        if position is None or self._offsets is None or not 0 <= position < len(self._offsets):
-            raise OutputError(
-                f"plugin {self._plugin}: in process_batch, out.send needs position=, the position in the batch "
-                "of the record that the output comes from"
-            )
-        offset = self._offsets[position]
-        if offset < self._offset:
-            raise OutputError(f"plugin {self._plugin}: process_batch must send its outputs in record order")
-        if offset != self._offset:
-            self._offset, self._index = offset, 0
 
-    def _source_headers(self) -> Headers:
-        values = (self._plugin, self._topic, self._partition, self._offset, self._index)
-        return tuple((name, str(value).encode()) for name, value in zip(SOURCE_HEADERS, values, strict=True))
+def checked_output(topic: Any, value: Any, key: Any, headers: Any) -> tuple[str, bytes | None, bytes | None, Headers]:
+    """Topic, key, value and headers of a record, from what a plugin handed to `send`.
 
-    # What follows is the runtime's side.
+    Raises `OutputError` for what the producer or Kafka would refuse later. What the plugin's own objects raise while
+    they are read comes out, too.
+    """
+    name, sent_key, sent_value = _topic(topic), _to_bytes(key), _to_bytes(value)
+    if sent_key is None and sent_value is None:
+        raise OutputError(f"an output to {name} has a null key and a null value; give one of them")
+    return name, sent_key, sent_value, _headers(headers)
 
-    def _begin_record(self, offset: int) -> None:
-        self._offsets = None
-        self._offset, self._index = offset, 0
 
-    def _begin_batch(self, offsets: Sequence[int]) -> None:
-        self._offsets = offsets
-        self._offset, self._index = -1, 0
-
-    def _take_refused(self) -> dict[int, Exception]:
-        """What was refused since the last call, by position."""
-        refused, self._refused = self._refused, {}
-        return refused
-
-    def _mark(self) -> int:
-        return len(self._records)
-
-    def _cut(self, mark: int) -> None:
-        """Forget what was sent since `mark`, and what was refused: its record has failed."""
-        del self._records[mark:]
-        self._refused = {}
-
-    def _add(self, record: OutputRecord) -> None:
-        """Take a record of the runtime's own, such as a dead letter, on the same way."""
-        self._records.append(record)
-
-    def _take(self) -> list[OutputRecord]:
-        taken, self._records = self._records, []
-        return taken
+def _topic(topic: Any) -> str:
+    if not isinstance(topic, str):
+        raise OutputError(f"a topic's name is a str, not {shown(topic)}")
+    name = str.__str__(topic)  # of a subclass, the plain text
+    if not _TOPIC.fullmatch(name) or name in (".", ".."):
+        raise OutputError(
+            f"{shown(name)} cannot name a topic; use 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-', "
+            "and neither '.' nor '..' alone"
+        )
+    return name
 
 
 def _to_bytes(value: Any) -> bytes | None:
-    if value is None or isinstance(value, bytes):
+    if value is None or type(value) is bytes:
         return value
     try:
+        if isinstance(value, _BYTES_LIKE):
+            return memoryview(value).tobytes()
         if isinstance(value, str):
-            return value.encode()
+            return str.encode(value)
         return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise OutputError(
-            f"cannot send a {type(value).__name__}: {error}; send bytes, str, None or what JSON can hold"
+            f"cannot send a {type(value).__name__}: {describe(error)}; send bytes, str, None or what JSON can hold"
         ) from error
+
+
+def _headers(headers: Any) -> Headers:
+    if isinstance(headers, Mapping | str | bytes) or not isinstance(headers, Iterable):
+        raise OutputError(f"headers are {shown(headers)}, not pairs; {_HOW_TO_WRITE_HEADERS}")
+    return tuple(map(_header, headers))
+
+
+def _header(pair: Any) -> tuple[str, bytes | None]:
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise OutputError(f"a header is {shown(pair)}, not a pair of a name and a value; {_HOW_TO_WRITE_HEADERS}")
+    name, value = pair
+    if not isinstance(name, str):
+        raise OutputError(f"the name of a header is {shown(name)}, not a str; {_HOW_TO_WRITE_HEADERS}")
+    if value is not None and not isinstance(value, _BYTES_LIKE):
+        raise OutputError(f"header {shown(name)} is {shown(value)}, not bytes or None; {_HOW_TO_WRITE_HEADERS}")
+    try:
+        str.encode(name)
+    except UnicodeEncodeError as error:
+        raise OutputError(f"the name of a header, {shown(name)}, is not Unicode text") from error
+    return str.__str__(name), _to_bytes(value)
+
+
+_HOW_TO_WRITE_HEADERS: Final = 'write headers=[("name", b"value")]'

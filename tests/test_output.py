@@ -1,29 +1,49 @@
+"""What a plugin may send: checked when it is handed over."""
+
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from framework import Output, OutputError
-from framework.output import SOURCE_HEADERS, OutputRecord
+from framework.output import OutputRecord, checked_output
 
 
-@pytest.fixture
-def out() -> Output:
-    return Output("keycount", "orders", 3)
+class Topic(StrEnum):
+    TOTALS = "totals"
 
 
-def sources(records: list[OutputRecord]) -> list[tuple[str, ...]]:
-    """The source headers of each output: plugin, topic, partition, offset and index."""
-    return [tuple((dict(record.headers)[name] or b"").decode() for name in SOURCE_HEADERS) for record in records]
+class Text(str):
+    def encode(self, *_: Any) -> Any:
+        return "no bytes"
+
+
+class Data(bytes):
+    def __bytes__(self) -> bytes:
+        return b"other bytes"
+
+
+def checked(**parts: Any) -> OutputRecord:
+    return OutputRecord(*checked_output(**{"topic": "totals", "value": 1, "key": None, "headers": (), **parts}))
+
+
+def test_a_plugin_sees_no_more_than_it_may_call():
+    assert {name for name in vars(Output) if not name.startswith("_")} == {"send", "refuse"}
 
 
 @pytest.mark.parametrize(
     ("value", "wire"),
     [
         (b"\xff", b"\xff"),
+        (Data(b"data"), b"data"),
+        (bytearray(b"\xff"), b"\xff"),
+        (memoryview(b"abcdef")[::2], b"ace"),
         ("ä", "ä".encode()),
+        pytest.param(Text("ä"), "ä".encode(), id="Text"),
         ("", b""),
-        (None, None),
         (1, b"1"),
         (1.5, b"1.5"),
         (True, b"true"),
@@ -31,102 +51,150 @@ def sources(records: list[OutputRecord]) -> list[tuple[str, ...]]:
         ([], b"[]"),
     ],
 )
-def test_keys_and_values_go_over_the_wire(out: Output, value: Any, wire: bytes | None) -> None:
-    out._begin_record(7)
-    out.send("totals", value, key=value)
-    (record,) = out._take()
-    assert (record.topic, record.key, record.value) == ("totals", wire, wire)
+def test_keys_and_values_go_over_the_wire(value: Any, wire: bytes) -> None:
+    assert checked(value=value, key=value) == OutputRecord("totals", wire, wire, ())
+    assert checked(value=value, key=None).key is None
+    assert checked(value=None, key=value).value is None
 
 
-@pytest.mark.parametrize("value", [{1, 2}, Decimal("0.1"), object(), float("nan"), float("inf"), "\ud800", bytearray()])
+def test_what_can_change_later_is_copied() -> None:
+    data = bytearray(b"before")
+    record = checked(value=data, headers=[("name", data)])
+    data[:] = b"after!"
+    assert (record.value, record.headers) == (b"before", (("name", b"before"),))
+
+
+def deep() -> list[Any]:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    return nested
+
+
+def circular() -> list[Any]:
+    circle: list[Any] = []
+    circle.append(circle)
+    return circle
+
+
+def released() -> memoryview:
+    view = memoryview(b"gone")
+    view.release()
+    return view
+
+
+UNSENDABLE: dict[str, Any] = {
+    "a set": {1, 2},
+    "a decimal": Decimal("0.1"),
+    "an object": object(),
+    "NaN": float("nan"),
+    "infinity": float("inf"),
+    "NaN as a name": {float("nan"): 1},
+    "a tuple as a name": {(1, 2): 3},
+    "half a character": "\ud800",
+    "nested too deep": deep(),
+    "circular": circular(),
+    "too long a number": 10**5000,
+    "released memory": released(),
+}
+
+
+@pytest.mark.parametrize("name", UNSENDABLE)
 @pytest.mark.parametrize("part", ["key", "value"])
-def test_what_cannot_go_over_the_wire_is_refused(out: Output, value: Any, part: str) -> None:
-    out._begin_record(7)
-    with pytest.raises(OutputError, match=f"cannot send a {type(value).__name__}"):
-        out.send("totals", **{"value": 1, part: value})
-    assert out._take() == []
+def test_what_cannot_go_over_the_wire_is_refused(name: str, part: str) -> None:
+    value = UNSENDABLE[name]
+    with pytest.raises(
+        OutputError, match=f"cannot send a {type(value).__name__}: .*; send bytes, str, None or what JSON"
+    ):
+        checked(**{part: value})
 
 
-def test_headers_name_the_output(out: Output) -> None:
-    for offset in (7, 9):
-        out._begin_record(offset)
-        out.send("totals", 1, headers=[("mine", b"x"), ("none", None)])
-        out.send("totals", 2)
-    records = out._take()
-    assert records[0].headers[:2] == (("mine", b"x"), ("none", None))
-    assert sources(records) == [
-        ("keycount", "orders", "3", "7", "0"),
-        ("keycount", "orders", "3", "7", "1"),
-        ("keycount", "orders", "3", "9", "0"),
-        ("keycount", "orders", "3", "9", "1"),
-    ]
+def test_a_null_key_with_a_null_value_is_refused() -> None:
+    with pytest.raises(OutputError, match="totals has a null key and a null value"):
+        checked(key=None, value=None)
 
 
-def test_a_batch_names_its_outputs_as_its_records_would(out: Output) -> None:
-    out._begin_batch([7, 9, 12])
-    for position in (0, 0, 2):
-        out.send("totals", 1, position=position)
-    assert [source[3:] for source in sources(out._take())] == [("7", "0"), ("7", "1"), ("12", "0")]
+@pytest.mark.parametrize("topic", ["a", "x" * 249, "A.b_c-9", "..."])
+def test_names_of_topics_are_those_of_kafka(topic: str) -> None:
+    assert checked(topic=topic).topic == topic
 
 
-@pytest.mark.parametrize("position", [None, -1, 3])
-def test_a_batch_needs_the_position_of_a_record(out: Output, position: int | None) -> None:
-    out._begin_batch([7, 9, 12])
-    with pytest.raises(OutputError, match="position"):
-        out.send("totals", 1, position=position)
+def test_the_name_of_a_topic_becomes_a_plain_str() -> None:
+    assert type(checked(topic=Topic.TOTALS).topic) is str
 
 
-def test_a_batch_must_send_in_record_order(out: Output) -> None:
-    out._begin_batch([7, 9])
-    out.send("totals", 1, position=1)
-    with pytest.raises(OutputError, match="in record order"):
-        out.send("totals", 1, position=0)
+@pytest.mark.parametrize("topic", ["", ".", "..", "x" * 250, "a b", "a/b", "ä", "a\n", "\ud800"])
+def test_a_name_that_no_topic_can_have_is_refused(topic: str) -> None:
+    with pytest.raises(OutputError, match="cannot name a topic; use 1 to 249 of"):
+        checked(topic=topic)
 
 
-def test_the_input_topic_is_refused(out: Output) -> None:
-    out._begin_record(7)
-    with pytest.raises(OutputError, match="own input topic orders"):
-        out.send("orders", 1)
+@pytest.mark.parametrize("topic", [None, b"totals", 7, pytest.param(10**5000, id="huge"), ["totals"]])
+def test_a_topic_that_is_no_text_is_refused(topic: Any) -> None:
+    with pytest.raises(OutputError, match="a topic's name is a str, not"):
+        checked(topic=topic)
 
 
-def test_what_a_failed_record_sent_is_forgotten(out: Output) -> None:
-    out._begin_record(7)
-    out.send("totals", "kept")
-    mark = out._mark()
-    out._begin_record(8)
-    out.send("totals", "lost")
-    out._cut(mark)
-    out._begin_record(8)
-    out.send("totals", "sent again")
-    records = out._take()
-    assert [record.value for record in records] == [b"kept", b"sent again"]
-    assert sources(records)[1][3:] == ("8", "0")
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("a", b"1"), ("b", None), ("a", b"2")],
+        (("a", b"1"), ("b", None), ("a", b"2")),
+        iter([("a", b"1"), ("b", None), ("a", b"2")]),
+        [["a", bytearray(b"1")], ["b", None], [Text("a"), memoryview(b"2")]],
+    ],
+    ids=["list", "tuple", "iterator", "lists"],
+)
+def test_headers_are_pairs(headers: Any) -> None:
+    taken = checked(headers=headers).headers
+    assert taken == (("a", b"1"), ("b", None), ("a", b"2"))
+    assert {(type(name), type(value)) for name, value in taken} == {(str, bytes), (str, type(None))}
 
 
-def test_outputs_are_taken_once(out: Output) -> None:
-    out._begin_record(7)
-    out.send("totals", 1)
-    assert len(out._take()) == 1
-    assert out._take() == []
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({"a": b"1"}, "headers are {'a': b'1'}, not pairs"),
+        ("ab", "headers are 'ab', not pairs"),
+        (b"ab", "headers are b'ab', not pairs"),
+        (None, "headers are None, not pairs"),
+        (7, "headers are 7, not pairs"),
+        (["ab"], "a header is 'ab', not a pair"),
+        ([("a",)], r"a header is \('a',\), not a pair"),
+        ([("a", b"1", b"2")], "not a pair"),
+        ([{"a", b"1"}], "not a pair"),
+        ([None], "a header is None, not a pair"),
+        ([(b"a", b"1")], "the name of a header is b'a', not a str"),
+        ([(None, b"1")], "the name of a header is None, not a str"),
+        ([("a", "text")], "header 'a' is 'text', not bytes or None"),
+        ([("a", 1)], "header 'a' is 1, not bytes or None"),
+        ([("a", 10**5000)], "header 'a' is <int that cannot be shown: ValueError>, not bytes or None"),
+    ],
+)
+def test_other_headers_are_refused_with_what_to_write(headers: Any, reason: str) -> None:
+    with pytest.raises(OutputError, match=reason) as caught:
+        checked(headers=headers)
+    assert str(caught.value).endswith('; write headers=[("name", b"value")]')
 
 
-def test_what_is_refused_is_taken_once_and_cut_with_the_rest(out: Output) -> None:
-    first, second = ValueError("first"), ValueError("second")
-    out._begin_batch([7, 9, 12])
-    out.refuse(2, second)
-    out.refuse(0, first)
-    assert out._take_refused() == {0: first, 2: second}
-    assert out._take_refused() == {}
-    out.refuse(1, first)
-    out._cut(out._mark())
-    assert out._take_refused() == {}
+def test_a_header_whose_name_is_no_unicode_is_refused() -> None:
+    with pytest.raises(OutputError, match="is not Unicode text"):
+        checked(headers=[("\ud800", b"")])
 
 
-@pytest.mark.parametrize("position", [-1, 3])
-def test_only_records_of_the_batch_can_be_refused(out: Output, position: int) -> None:
-    out._begin_batch([7, 9, 12])
-    with pytest.raises(OutputError, match=r"out\.refuse needs the position"):
-        out.refuse(position, ValueError())
-    out._begin_record(7)
-    with pytest.raises(OutputError, match="in process, raise the error"):
-        out.refuse(0, ValueError())
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.just(object()),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text() | st.integers(), inner),
+    max_leaves=5,
+)
+
+
+@given(topic=ANYTHING, value=ANYTHING, key=ANYTHING, headers=ANYTHING)
+def test_it_is_taken_or_refused_whatever_it_is(topic: Any, value: Any, key: Any, headers: Any) -> None:
+    try:
+        record = checked(topic=topic, value=value, key=key, headers=headers)
+    except OutputError:
+        return
+    assert type(record.topic) is str
+    assert {type(record.key), type(record.value)} <= {bytes, type(None)}
+    assert (record.key, record.value) != (None, None)

@@ -1,4 +1,8 @@
+import asyncio
+import inspect
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -6,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from framework import API_VERSION, Options, PluginError, Processor, UsageError
+from framework import API_VERSION, Options, PluginError, Processor, TopicPartition, UsageError
 from framework.codecs.json import JsonCodec
 from framework.plugins import check_processor_class, discover, load
 from framework.stores.sqlite import SqliteStore
@@ -74,7 +78,7 @@ def refused(*requests: str) -> str:
 def test_an_entry_point_is_loaded_with_its_distribution(site: Site) -> None:
     site.plugin("tally", COUNT + HOOK)
     (plugin,) = load(["tally"]).plugins
-    assert (plugin.name, plugin.source.distribution, plugin.source.version) == ("tally", "dist-tally", "1.5")
+    assert (plugin.name, plugin.origin.distribution, plugin.origin.version) == ("tally", "dist-tally", "1.5")
     assert [(spec.name, spec.cls.__name__, spec.plugin) for spec in plugin.processors] == [("tally", "Count", "tally")]
 
 
@@ -117,7 +121,7 @@ def test_a_name_that_two_distributions_claim_is_refused_with_both() -> None:
 @pytest.mark.parametrize("request_", ["Other.Tally:tally", "other-tally:tally"])
 def test_a_distribution_selects_one_of_two(request_: str) -> None:
     (plugin,) = load([request_]).plugins
-    assert (plugin.name, plugin.source.distribution) == ("tally", "Other.Tally")
+    assert (plugin.name, plugin.origin.distribution) == ("tally", "Other.Tally")
 
 
 @pytest.mark.usefixtures("twins")
@@ -140,6 +144,9 @@ def test_a_plugin_asked_for_twice_is_refused(site: Site) -> None:
         ("1 / 0", ZeroDivisionError),
         ("def", SyntaxError),
         ("raise SystemExit(3)", SystemExit),
+        ("import asyncio; raise asyncio.CancelledError", asyncio.CancelledError),
+        ("raise GeneratorExit", GeneratorExit),
+        ("raise MemoryError", MemoryError),
     ],
 )
 def test_a_failing_import_names_plugin_distribution_and_error(
@@ -221,6 +228,80 @@ def test_a_file_whose_name_cannot_name_a_plugin_is_refused(site: Site) -> None:
     assert "'my plugin' cannot name a plugin" in refused(str(site.path / "my plugin.py"))
 
 
+def keep_time_and_size(path: Path, body: str) -> None:
+    """Rewrite a file so that neither its time nor its size tells of it."""
+    before = path.stat()
+    path.write_text(body)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_mtime_ns, after.st_size) == (before.st_mtime_ns, before.st_size)
+
+
+def test_a_file_is_what_it_is_now_whatever_its_time_and_size(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = site.path / "mine.py"
+    versions = []
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for version in (1, 2):
+        body = HEAD + COUNT + f"    state_version = {version}\n"
+        keep_time_and_size(path, body) if path.exists() else path.write_text(body)
+        (spec,) = load([str(path)]).processors
+        versions.append(spec.cls.state_version)
+    assert versions == [1, 2]
+
+
+def test_a_file_leaves_no_bytecode_and_takes_none(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    site.module("mine", COUNT)
+    load([str(site.path / "mine.py")])
+    assert not (site.path / "__pycache__").exists()
+    __import__("mine")  # Python's own import caches it
+    assert (site.path / "__pycache__").exists()
+    keep_time_and_size(site.path / "mine.py", (HEAD + COUNT).replace("Count", "Other"))
+    (spec,) = load([str(site.path / "mine.py")]).processors
+    assert spec.cls.__name__ == "Other"
+
+
+def test_tracebacks_and_inspect_show_the_source_of_a_file(site: Site) -> None:
+    site.module("mine", COUNT.replace("pass", "raise KeyError('from the plugin')"))
+    (spec,) = load([str(site.path / "mine.py")]).processors
+    assert "raise KeyError('from the plugin')" in inspect.getsource(spec.cls.process)
+    with pytest.raises(KeyError) as caught:
+        spec.cls.process(None, None, None, None)  # type: ignore[arg-type]
+    told = "".join(traceback.format_exception(caught.value))
+    assert f'File "{site.path / "mine.py"}", line 7, in process' in told
+    assert "raise KeyError('from the plugin')" in told
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("def broken(:\n", "SyntaxError: invalid syntax (mine.py, line 3)"),
+        ("x = '\0'", "cannot be imported: "),
+        ("raise SystemExit('no')", "SystemExit: no"),
+        ("import asyncio\nraise asyncio.CancelledError", "CancelledError"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("import no_such_module", "No module named 'no_such_module'"),
+        (
+            "class E(Exception):\n    def __str__(self):\n        raise ValueError\nraise E",
+            "E: (its text cannot be shown: ValueError)",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_named_with_its_error(site: Site, body: str, reason: str) -> None:
+    site.module("mine", body)
+    before = set(sys.modules)
+    message = refused(str(site.path / "mine.py"))
+    assert message.startswith(f"plugin {site.path / 'mine.py'} cannot be imported: ")
+    assert reason in message
+    assert not {name for name in set(sys.modules) - before if name.startswith("_framework_plugin_")}
+
+
+def test_an_interrupt_during_an_import_is_raised_on(site: Site) -> None:
+    site.module("mine", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        load([str(site.path / "mine.py")])
+
+
 # module:Class
 
 
@@ -270,6 +351,10 @@ def test_a_class_that_cannot_be_had_is_refused(site: Site, request_: str, reason
         ("@hookimpl\ndef framework_processors():\n    return [Count, 1]", "must return a list of Processor classes"),
         ("@hookimpl\ndef framework_processors():\n    return [Codec]", "must return a list of Processor classes"),
         ("@hookimpl\ndef framework_processors():\n    1 / 0", "framework_processors failed: ZeroDivisionError"),
+        ("@hookimpl\ndef framework_processors():\n    raise SystemExit(0)", "framework_processors failed: SystemExit"),
+        ("@hookimpl\ndef framework_processors():\n    return [10**5000]", "not <list that cannot be shown"),
+        ("@hookimpl\nasync def framework_processors():\n    return [Count]", "framework_processors cannot be async"),
+        (HOOK + "@hookimpl\nasync def framework_assigned():\n    pass", "framework_assigned cannot be async"),
         ("@hookimpl\ndef framework_codecs():\n    return [Count]", "must return a list of Codec classes"),
         ("@hookimpl\ndef framework_stores():\n    return 'sqlite'", "must return a list of Store classes"),
     ],
@@ -286,7 +371,7 @@ def test_observers_of_all_plugins_are_called(site: Site) -> None:
     site.plugin("one", COUNT + HOOK + observer)
     site.plugin("two", observer)
     plugins = load(["one", "two"])
-    plugins.hook.framework_assigned(plugin="one", partition=None, last_offset=1, epoch=7)
+    plugins.observers.assigned(plugin="one", partition=TopicPartition("t", 0), last_offset=1, epoch=7)
     assert [sys.modules[f"mod_{name}"].seen for name in ("one", "two")] == [[("one", 7)], [("one", 7)]]
     assert len(plugins.processors) == 1
 
@@ -323,6 +408,7 @@ async def process_async(self: Any, *args: Any) -> None:
         ({"state_version": True}, "state_version"),
         ({"key_format": "utf9"}, "no format 'utf9'"),
         ({"value_format": "xml"}, "no format 'xml'"),
+        ({"value_format": []}, r"no format []"),
     ],
 )
 def test_a_processor_that_breaks_the_contract_is_refused(attributes: dict[str, Any], reason: str) -> None:
@@ -427,13 +513,88 @@ def test_two_plugins_cannot_contribute_one_codec(site: Site) -> None:
     assert "two codecs are named plain" in refused("one", "two")
 
 
+STORE = """
+from framework import Store
+from framework.stores import StoreOptions
+
+class PlainOptions(StoreOptions):
+    retries: int = 3
+    password: str = ""
+
+class Plain(Store):
+    name = "plain"
+    keeps_rows = False
+    survives = True
+    Options = PlainOptions
+
+    @classmethod
+    def open(cls, location, options, *, read_only=False):
+        store = cls()
+        store.opened = location, options, read_only
+        return store
+
+    def none(self, *args):
+        raise NotImplementedError
+
+    id_of = claim = load = save = set_aside = stored = place = none
+
+@hookimpl
+def framework_stores():
+    return [Plain]
+"""
+
+
+def opened(site: Site, location: str, options: dict[str, Any], **more: bool) -> tuple[str, Any, bool]:
+    site.plugin("plain", STORE)
+    store: Any = load(["plain"]).open_store(location, options, **more)
+    assert type(store).__name__ == "Plain"
+    found: tuple[str, Any, bool] = store.opened
+    return found
+
+
+@pytest.mark.parametrize("location", ["plain", "plain:", "plain:state", "plain://user@host:5432/database"])
+def test_a_store_is_opened_by_its_name_or_by_a_location_that_begins_with_it(site: Site, location: str) -> None:
+    where, options, read_only = opened(site, location, {})
+    assert (where, read_only, options.retries) == (location, False, 3)
+
+
+def test_a_store_gets_its_options_as_it_declares_them(site: Site) -> None:
+    _, options, read_only = opened(site, "plain", {"retries": "7", "password": "secret"}, read_only=True)
+    assert (options.retries, options.password, read_only) == (7, "secret", True)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"retry": "7"}, r"unknown option retry \(did you mean retries\?\)"),
+        (
+            {"retries": "secret"},
+            "the options of the store plain cannot be used: retries: Input should be a valid integer",
+        ),
+        ({"retries": 7, "password": ["secret"]}, "password: Input should be a valid string"),
+    ],
+)
+def test_options_that_a_store_cannot_use_are_refused_without_their_values(
+    site: Site, options: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(UsageError, match=reason) as caught:
+        opened(site, "plain", options)
+    assert str(caught.value).endswith("options of the store plain: retries, password")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_location_of_no_store_is_refused_with_those_that_are() -> None:
+    with pytest.raises(UsageError, match=r"no store named 'sqlit' \(did you mean sqlite\?\); there are: file, memory"):
+        load([]).open_store("sqlit:state", {})
+
+
 # Discovery
 
 
 def test_discover_shows_all_that_is_installed_and_what_is_wrong(twins: Site) -> None:
     twins.plugin("broken", "import no_such_module")
     twins.plugin("misspelled", COUNT + "@hookimpl\ndef framework_procesors():\n    return [Count]")
-    found = {(one.source.name, one.source.distribution): one for one in discover()}
+    found = {(one.origin.name, one.origin.distribution): one for one in discover()}
     assert found["keycount", "framework-keycount"].status == "ok"
     assert found["broken", "dist-broken"].status == "broken"
     assert "no_such_module" in str(found["broken", "dist-broken"].reason)

@@ -1,6 +1,7 @@
-"""Sums a numeric field of JSON records by key, exactly."""
+"""Sums a numeric field of JSON or CSV records by key, exactly."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation
 from typing import Any, Final, Literal
@@ -20,6 +21,10 @@ _EXACT: Final = Context(prec=4 * _PLACES, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[I
 """Room for the sum of 10**12000 such numbers: nothing is ever rounded."""
 
 
+_TEXT: Final = re.compile(r"[ \t]*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)[ \t]*")
+"""A number written as text: Python's own grammar also takes `nan`, `1_000` and digits of other scripts."""
+
+
 class SumOptions(Options):
     """What to sum, and how."""
 
@@ -34,9 +39,10 @@ class SumOptions(Options):
 
 
 class SumByKey(Processor):
-    """Sums a field of JSON values for each key, without rounding.
+    """Sums a field of JSON or CSV values for each key, without rounding.
 
-    A value that lacks the field, or has something other than a number there, is refused.
+    A number may also be written as text, as in CSV: `1576`, `-3.50`, `1e3`. A value that lacks the field, or has
+    something other than a number there, is refused.
     """
 
     api_version = 1
@@ -81,14 +87,18 @@ class SumByKey(Processor):
 
 
 def _read_int(value: Any) -> int:
-    if type(value) is not int:
-        raise ValueError("not written as a whole number")
-    return value
+    if type(value) is int:
+        return value
+    if type(value) is str and type(number := _number_in(value)) is int:
+        return number
+    raise ValueError("not written as a whole number")
 
 
 def _read_decimal(value: Any) -> Decimal:
     if type(value) is float:
         raise ValueError("already rounded to a float; read values as json-decimal, or sum with number=float")
+    if type(value) is str:
+        value = _number_in(value)
     number = Decimal(value) if type(value) is int else value
     if type(number) is not Decimal or not number.is_finite():
         raise ValueError("not a number")
@@ -99,6 +109,8 @@ def _read_decimal(value: Any) -> Decimal:
 
 def _read_float(value: Any) -> Decimal:
     """The nearest double, exactly: every double is a decimal of at most 1,074 places."""
+    if type(value) is str:
+        value = _number_in(value)
     if type(value) not in (int, float, Decimal):
         raise ValueError("not a number")
     try:
@@ -108,6 +120,17 @@ def _read_float(value: Any) -> Decimal:
     if not math.isfinite(number):
         raise ValueError("not a finite double")
     return Decimal(number)
+
+
+def _number_in(text: str) -> Total:
+    """The number that a text holds, as the format json-decimal reads it: an int, or a decimal as it is written."""
+    written = _TEXT.fullmatch(text)
+    if written is None:
+        raise ValueError("not a number")
+    try:
+        return int(written[1]) if written[1].lstrip("+-").isdecimal() else Decimal(written[1])
+    except (ValueError, InvalidOperation):  # more digits than Python takes, an exponent that no decimal can have
+        raise ValueError("too large or too small a number") from None
 
 
 _READERS: Final[dict[str, Callable[[Any], Total]]] = {

@@ -1,9 +1,11 @@
+import csv
 import itertools
 import json
 import math
 from collections import defaultdict
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,7 +98,7 @@ def test_dots_reach_into_objects() -> None:
     assert run_processor(SumByKey, records, options={"field": "order.total.amount"}).state == {"k": 2}
 
 
-NOT_NUMBERS = [b"true", b"null", b'"1"', b"[1]", b"{}"]
+NOT_NUMBERS = [b"true", b"null", b"[1]", b"{}"]
 TOO_FAR = [b"1E+6145", b"1E-6145", b"0E-99999999999", b"1E+999999999999"]
 
 
@@ -132,6 +134,108 @@ def test_a_float_is_no_decimal() -> None:
         sums([("k", 0.1)], "decimal")
 
 
+def total_of(value: Any, number: str) -> Any:
+    return sums([("k", value)], number)["k"]
+
+
+@pytest.mark.parametrize("number", ["decimal", "int", "float"])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1576", 1576), ("-3", -3), ("+3", 3), ("007", 7), (" 5\t", 5), ("-0", 0), ("9" * 300, 10**300 - 1)],
+)
+def test_a_whole_number_as_text_counts_as_the_number(number: str, text: str, value: int) -> None:
+    total = total_of(text, number)
+    assert (total, type(total)) == (total_of(value, number), int if number == "int" else Decimal)
+
+
+@pytest.mark.parametrize(
+    ("text", "total"),
+    [
+        ("-3.50", "-3.50"),
+        ("1e3", "1000"),
+        ("1.5E-3", "0.0015"),
+        (".5", "0.5"),
+        ("5.", "5"),
+        ("0.1", "0.1"),
+        ("\t2.0 ", "2.0"),
+    ],
+)
+def test_a_decimal_as_text_is_read_as_it_is_written(text: str, total: str) -> None:
+    assert str(total_of(text, "decimal")) == total
+    assert total_of(text, "float") == Decimal(float(total))
+    with pytest.raises(RecordError, match="not written as a whole number"):
+        total_of(text, "int")
+
+
+@given(value=DECIMALS | st.integers(), number=st.sampled_from(["decimal", "int", "float"]))
+def test_a_number_as_text_is_read_like_the_number_in_json(value: Decimal | int, number: str) -> None:
+    def outcome(read: Any) -> Any:
+        try:
+            return total_of(read, number)
+        except RecordError as error:
+            return str(error).rpartition(", ")[2]
+
+    in_json = json.loads(str(value), parse_float=Decimal)
+    assert outcome(str(value)) == outcome(in_json)
+
+
+@pytest.mark.parametrize("number", ["decimal", "int", "float"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", " ", "1,234.5", "NA", "nan", "sNaN", "inf", "-Infinity", "1_000", "\uff11\uff12", "\u0663", "0x10", "1 2",
+        "--1", "+-1", "1.2.3", "e3", ".", "1e", "1\n", "\xa01", "1.0f", "true",
+    ],
+)  # fmt: skip
+def test_a_text_that_is_no_plain_number_is_refused_and_shown(number: str, text: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        total_of(text, number)
+    assert str(caught.value) == f"field n is {text!r}, not a number"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("int", "9" * 5000),
+        ("decimal", "9" * 5000),
+        ("decimal", "1e6145"),
+        ("decimal", "1e" + "9" * 30),
+        ("float", "1e400"),
+        ("float", "1e" + "9" * 30),
+    ],
+)
+def test_a_text_beyond_what_is_read_is_refused(number: str, text: str) -> None:
+    with pytest.raises(RecordError, match=r"field n is '.*, (too large or too small a number|not a finite double)"):
+        total_of(text, number)
+
+
+FLIGHTS = Path(__file__).parents[3] / "examples" / "data" / "flights-2013-01.csv"
+
+
+@pytest.mark.parametrize("batches", [None, 1000])
+def test_a_csv_column_is_summed_as_its_texts_say(batches: int | None) -> None:
+    with FLIGHTS.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected: dict[str, Decimal] = defaultdict(Decimal)
+    for row in rows:
+        expected[row["dest"]] += Decimal(row["distance"])
+    records = [(row["dest"], row) for row in rows]
+    result = run_processor(SumByKey, records, options={"field": "distance"}, batches=batches)
+    assert result.state == expected
+    assert len(expected) > 90
+
+
+@pytest.mark.parametrize("batches", [None, 3])
+def test_a_missing_number_of_a_csv_file_is_a_bad_record_of_its_own(batches: int | None) -> None:
+    records = [("k", {"n": text}) for text in ("1", "NA", "2.5", "")]
+    result = run_processor(SumByKey, records, options={"field": "n"}, batches=batches, on_error="skip")
+    assert result.state == {"k": Decimal("3.5")}
+    assert {offset: str(error) for offset, error in result.failed.items()} == {
+        1: "field n is 'NA', not a number",
+        3: "field n is '', not a number",
+    }
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
@@ -158,7 +262,7 @@ def test_options_that_cannot_be_are_refused(options: dict[str, str]) -> None:
         run_processor(SumByKey, [], options=options)
 
 
-VALUES = st.integers() | DECIMALS | FLOATS | st.sampled_from([None, True, "1", Decimal("NaN")])
+VALUES = st.integers() | DECIMALS | FLOATS | st.sampled_from([None, True, "1", " -2.5e1", "1_0", Decimal("NaN")])
 
 
 @given(

@@ -1,0 +1,206 @@
+"""The sink: outputs on their way to Kafka."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Generator, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+
+from framework.borders import describe, is_plugin_failure
+from framework.errors import OutputError
+from framework.kafka.patience import patiently
+from framework.output import OutputRecord
+
+__all__ = ["KafkaSink"]
+
+_PATIENCE: Final = 30.0
+"""Seconds to wait for the broker before the first output."""
+
+_TURN: Final = 0.005
+"""Seconds of sending, at most, before everything else on the event loop gets a turn."""
+
+
+class KafkaSink:
+    """A sink over aiokafka's idempotent producer, which connects when the first output comes.
+
+    Acknowledgements are counted, not kept: memory holds what is under way, and no more. Once an output is refused, by
+    the producer or by the broker, every later `send` and `flushed` raises that error until the sink is stopped. So
+    whoever waits for outputs learns of each loss.
+    """
+
+    def __init__(self, client: Mapping[str, Any]) -> None:
+        """`client`: keyword arguments for aiokafka's producer, such as `bootstrap_servers`."""
+        self._client = dict(client)
+        self._producer: AIOKafkaProducer | None = None
+        self._connecting = asyncio.Lock()
+        self._deliveries = _Deliveries()
+
+    async def send(self, records: Sequence[OutputRecord]) -> None:
+        """Hand these records over, in order; wait while too much is under way.
+
+        The event loop gets a turn at least every 5 ms. Raises `OutputError` where a record, or one before, is refused.
+        Where it raises, or is cancelled, some of the records were not handed over.
+        """
+        deliveries = self._deliveries  # where the sink is stopped meanwhile, these stay the ones of this call
+        deliveries.check()
+        try:
+            await _send(await self._started(), records, deliveries)
+        except OutputError as error:
+            deliveries.fail(error)
+            raise
+
+    def flushed(self) -> Awaitable[None]:
+        """An awaitable that is done when everything handed over before this call is acknowledged.
+
+        Outputs that are handed over after this call are not waited for, also where the result is awaited later. Several
+        tasks may await it. Awaiting raises `OutputError` if any output was refused by then, or if the sink was stopped
+        before all were acknowledged.
+        """
+        return self._deliveries.cut()
+
+    async def stop(self) -> None:
+        """Let go of the connection. Raises nothing for outputs that are still under way."""
+        producer, self._producer = self._producer, None
+        deliveries, self._deliveries = self._deliveries, _Deliveries()
+        try:
+            if producer is not None:
+                await producer.stop()
+        finally:
+            deliveries.abandon()
+
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._connecting:
+            if self._producer is None:
+                try:
+                    self._producer = await patiently(self._connected, _PATIENCE, "no broker to send outputs to")
+                except BaseException as error:
+                    if not is_plugin_failure(error):
+                        raise
+                    raise OutputError(f"cannot connect to send outputs: {describe(error)}") from error
+            return self._producer
+
+    async def _connected(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(acks="all", enable_idempotence=True, linger_ms=5, **self._client)
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
+
+
+class _Round:
+    """The outputs between two calls of `flushed`."""
+
+    __slots__ = ("done", "under_way")
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self.done = asyncio.Event()
+        """Set when all of them, and all before, are acknowledged or refused."""
+
+
+class _Deliveries:
+    """Counts what is handed over and not acknowledged yet, in rounds that end in order."""
+
+    def __init__(self) -> None:
+        self._rounds = deque([_Round()])
+        """The last is the one at hand; those before it are not done."""
+        self._refusal: OutputError | None = None
+        """The first one."""
+
+    def check(self) -> None:
+        """Raises `OutputError` if an output was refused."""
+        if self._refusal is not None:
+            raise OutputError(str(self._refusal)) from self._refusal
+
+    def fail(self, error: OutputError) -> None:
+        """Remember that an output was refused."""
+        self._refusal = self._refusal or error
+
+    def expect(self, topic: str, delivery: "asyncio.Future[Any]") -> None:
+        """Count an output to `topic` in, until its delivery is done."""
+        current = self._rounds[-1]
+        current.under_way += 1
+        delivery.add_done_callback(partial(self._acknowledged, current, topic))
+
+    def _acknowledged(self, its_round: _Round, topic: str, delivery: "asyncio.Future[Any]") -> None:
+        error = asyncio.CancelledError() if delivery.cancelled() else delivery.exception()
+        if error is not None:
+            refusal = _not_taken(topic, error)
+            refusal.__cause__ = error
+            self.fail(refusal)
+        its_round.under_way -= 1
+        self._end_rounds()
+
+    def cut(self) -> "_Flushed":
+        """End the round at hand."""
+        ending = self._rounds[-1]
+        self._rounds.append(_Round())
+        self._end_rounds()
+        return _Flushed(self, ending)
+
+    def _end_rounds(self) -> None:
+        while len(self._rounds) > 1 and not self._rounds[0].under_way:
+            self._rounds.popleft().done.set()
+
+    def abandon(self) -> None:
+        """Expect no more acknowledgements: what is under way counts as refused."""
+        if any(its_round.under_way for its_round in self._rounds):
+            self.fail(
+                OutputError("the sink was stopped before all outputs were acknowledged; a restart sends them again")
+            )
+        for its_round in self._rounds:
+            its_round.done.set()
+
+
+class _Flushed(Awaitable[None]):
+    """Done when a round, and all before it, are."""
+
+    def __init__(self, deliveries: _Deliveries, its_round: _Round) -> None:
+        self._deliveries = deliveries
+        self._round = its_round
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from self._round.done.wait().__await__()
+        self._deliveries.check()
+
+
+async def _send(producer: AIOKafkaProducer, records: Sequence[OutputRecord], deliveries: "_Deliveries") -> None:
+    now = asyncio.get_running_loop().time
+    turn_ends = now() + _TURN
+    for record in records:
+        delivery = await _handed_over(producer, record)
+        deliveries.expect(record.topic, delivery)
+        if now() >= turn_ends:
+            await asyncio.sleep(0)
+            deliveries.check()
+            turn_ends = now() + _TURN
+
+
+async def _handed_over(producer: AIOKafkaProducer, record: OutputRecord) -> "asyncio.Future[Any]":
+    if record.key is None and record.value is None:
+        raise OutputError(f"an output to topic {record.topic} has a null key and a null value; give one of them")
+    try:
+        delivery: asyncio.Future[Any] = await producer.send(
+            record.topic,
+            record.value,
+            key=record.key,
+            partition=record.partition,
+            timestamp_ms=record.timestamp,
+            headers=list(record.headers),
+        )
+    except BaseException as error:
+        if not is_plugin_failure(error):
+            raise
+        raise _not_taken(record.topic, error) from error
+    return delivery
+
+
+def _not_taken(topic: str, error: BaseException) -> OutputError:
+    return OutputError(
+        f"an output to topic {topic} was not taken: {describe(error)}; "
+        "no checkpoint covers it, so a restart sends it again"
+    )

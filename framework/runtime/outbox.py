@@ -1,0 +1,163 @@
+"""The runtime's side of outputs: what records sent, until it is handed to the sink."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import index
+from types import MappingProxyType
+from typing import Any
+
+from framework.borders import shown
+from framework.errors import OutputError
+from framework.output import SOURCE_HEADERS, Output, OutputRecord, checked_output
+from framework.records import Headers, TopicPartition
+
+__all__ = ["Outbox"]
+
+
+class Outbox(Output):
+    """Collects what one unit's processor sends and refuses.
+
+    Before each call of the processor, the runtime tells which records it applies (`begin_record`, `begin_batch`). What
+    a failed call has sent is cut off at the `mark` from before it. A `mark` is void once records were taken.
+    """
+
+    __slots__ = (
+        "_batch",
+        "_index",
+        "_offset",
+        "_partition",
+        "_plugin",
+        "_records",
+        "_refused",
+        "_size",
+        "_unit_headers",
+    )
+
+    def __init__(self, plugin: str, partition: TopicPartition) -> None:
+        self._plugin = plugin
+        self._partition = partition
+        self._unit_headers = _named(SOURCE_HEADERS[:3], plugin, *partition)
+        self._batch: Sequence[int] | None = None
+        """Offsets of the batch at hand; None: a single record is at hand."""
+        self._offset = -1
+        self._index = 0
+        """How many outputs came from the record at `_offset` so far."""
+        self._records: list[OutputRecord] = []
+        self._size = 0
+        self._refused: dict[int, Exception] = {}
+
+    def __len__(self) -> int:
+        """How many records were not taken yet."""
+        return len(self._records)
+
+    @property
+    def size(self) -> int:
+        """Bytes of keys, values and headers of these records."""
+        return self._size
+
+    @property
+    def refused(self) -> Mapping[int, Exception]:
+        """What was refused of the batch and not taken yet: the error by the record's position."""
+        return MappingProxyType(self._refused)
+
+    def begin_record(self, offset: int) -> None:
+        """From here, outputs come from the record at this offset."""
+        self._batch = None
+        self._offset, self._index = offset, 0
+
+    def begin_batch(self, offsets: Sequence[int]) -> None:
+        """From here, outputs come from the records at these offsets, as their `position` tells."""
+        self._batch = offsets
+        self._offset, self._index = -1, 0
+
+    def send(
+        self,
+        topic: str,
+        value: Any,
+        *,
+        key: Any = None,
+        headers: Iterable[tuple[str, bytes | None]] = (),
+        position: int | None = None,
+    ) -> None:
+        # All is made before anything is kept: whatever is raised, nothing of this call has happened then. The plugin's
+        # objects are read first, for they may send, too.
+        try:
+            name, sent_key, sent_value, own_headers = checked_output(topic, value, key, headers)
+        except OutputError as error:
+            raise OutputError(f"plugin {self._plugin}: {error}") from error
+        if name == self._partition.topic:
+            raise OutputError(
+                f"plugin {self._plugin} sends to its own input topic {name}, which would never end; "
+                "send to another topic"
+            )
+        offset, number = self._place_of(position)
+        place = _named(SOURCE_HEADERS[3:], offset, number)
+        self.add(OutputRecord(name, sent_key, sent_value, (*own_headers, *self._unit_headers, *place)))
+        self._offset, self._index = offset, number + 1
+
+    def refuse(self, position: int, error: Exception) -> None:
+        if self._batch is None or not _is_position(position, self._batch):
+            raise OutputError(
+                f"plugin {self._plugin}: out.refuse needs the position of a record in the batch of process_batch, not "
+                f"{shown(position)}; in process, raise the error"
+            )
+        if not isinstance(error, Exception):
+            raise OutputError(f"plugin {self._plugin}: out.refuse needs an exception, not {shown(error)}")
+        self._refused[index(position)] = error
+
+    def _place_of(self, position: int | None) -> tuple[int, int]:
+        """Offset of the record that the next output comes from, and how many outputs came from it before."""
+        if self._batch is None:
+            return self._offset, self._index
+        if position is None or not _is_position(position, self._batch):
+            raise OutputError(
+                f"plugin {self._plugin}: in process_batch, out.send needs position=, the position in the batch "
+                f"of the record that the output comes from, not {shown(position)}"
+            )
+        offset = self._batch[position]
+        if offset < self._offset:
+            raise OutputError(f"plugin {self._plugin}: process_batch must send its outputs in record order")
+        return offset, self._index if offset == self._offset else 0
+
+    def take_refused(self) -> dict[int, Exception]:
+        """What was refused since the last call: the error by the record's position."""
+        refused, self._refused = self._refused, {}
+        return refused
+
+    def mark(self) -> int:
+        """A point to `cut` back to."""
+        return len(self._records)
+
+    def cut(self, mark: int) -> None:
+        """Forget what was sent since `mark`, and all that was refused: the call has failed."""
+        self._size -= sum(map(_size_of, self._records[mark:]))
+        del self._records[mark:]
+        self._refused = {}
+
+    def add(self, record: OutputRecord) -> None:
+        """Take a record of the runtime's own, such as a dead letter, on the same way."""
+        size = self._size + _size_of(record)
+        self._records.append(record)
+        self._size = size
+
+    def take(self) -> list[OutputRecord]:
+        """The records that were not taken yet, in the order in which they were sent."""
+        taken = self._records
+        self._records, self._size = [], 0
+        return taken
+
+
+def _named(names: Sequence[str], *values: object) -> Headers:
+    return tuple((name, str(value).encode()) for name, value in zip(names, values, strict=True))
+
+
+def _is_position(position: Any, batch: Sequence[int]) -> bool:
+    """Whether it is a whole number, maybe one of another library, that counts within the batch."""
+    try:
+        return 0 <= index(position) < len(batch)
+    except TypeError:
+        return False
+
+
+def _size_of(record: OutputRecord) -> int:
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
