@@ -18,6 +18,7 @@ from framework.errors import (
     StateCorruptError,
     StateError,
     StateIncompatibleError,
+    StateMissingError,
     StoreError,
     TallyError,
     TopicNotFoundError,
@@ -27,15 +28,28 @@ from framework.errors import (
 from framework.hookspecs import hookimpl
 from framework.output import Output
 from framework.processor import API_VERSION, Options, Processor
+from framework.progress import Anchor, Progress
 from framework.records import Batch, Record, TopicPartition
 from framework.state import State
-from framework.stores import Anchor, Checkpoint, Claim, Description, Store, StoredUnit, Unit
+from framework.stores import (
+    Changes,
+    Checkpoint,
+    Claim,
+    Description,
+    Outcome,
+    Store,
+    StoredTable,
+    StoredUnit,
+    StoreOptions,
+    Unit,
+)
 
 __all__ = [
     "API_VERSION",
     "Anchor",
     "Batch",
     "BrokerError",
+    "Changes",
     "Checkpoint",
     "Claim",
     "Codec",
@@ -47,11 +61,13 @@ __all__ = [
     "InternalError",
     "OffsetOutOfRangeError",
     "Options",
+    "Outcome",
     "Output",
     "OutputError",
     "PluginError",
     "ProcessingError",
     "Processor",
+    "Progress",
     "Record",
     "RecordError",
     "RecordsLostError",
@@ -60,8 +76,11 @@ __all__ = [
     "StateCorruptError",
     "StateError",
     "StateIncompatibleError",
+    "StateMissingError",
     "Store",
     "StoreError",
+    "StoreOptions",
+    "StoredTable",
     "StoredUnit",
     "TallyError",
     "TopicNotFoundError",

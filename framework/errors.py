@@ -18,6 +18,7 @@ The hierarchy; each class carries the exit status of the command that it ends::
     ├── StateError                    3  base of what is wrong with stored state
     │   ├── StateCorruptError         3  damaged: checksum, truncation, missing rows
     │   ├── StateIncompatibleError    3  another codec, version, partition count or cluster
+    │   ├── StateMissingError         3  Kafka knows newer state than the store has
     │   └── FencedError               3  another owner has claimed the partition
     ├── BrokerError                   4  the broker cannot be reached or refuses
     │   └── TopicNotFoundError        4  a topic that is not there
@@ -46,6 +47,7 @@ __all__ = [
     "StateCorruptError",
     "StateError",
     "StateIncompatibleError",
+    "StateMissingError",
     "StoreError",
     "TallyError",
     "TopicNotFoundError",
@@ -122,6 +124,10 @@ class StateCorruptError(StateError):
 
 class StateIncompatibleError(StateError):
     """Stored state belongs to another codec, version, partition count or cluster."""
+
+
+class StateMissingError(StateError):
+    """Kafka knows newer state of a partition than the store has."""
 
 
 class FencedError(StateError):

@@ -48,6 +48,19 @@ class Processor(ABC):
         self.options = options
         self.partition = partition
 
+    async def open(self) -> None:  # noqa: B027 - a processor may go without
+        """Called once the state is loaded, before the first record; for connections and the like.
+
+        A new instance is made and opened after each reload of the state, such as after a failure. An error ends the
+        run.
+        """
+
+    async def close(self) -> None:  # noqa: B027 - a processor may go without
+        """Called once for each instance when it is not used any more, also after errors and where `open` failed.
+
+        It may be called on an instance that was never opened. An error is logged, and changes nothing.
+        """
+
     def process(self, record: Record, state: State[Any, Any], out: Output) -> Awaitable[None] | None:
         """Apply one record: change `state`, and send outputs to `out`. May be `async def`.
 

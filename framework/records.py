@@ -43,7 +43,7 @@ class Batch:
     record in between that the log holds is here, so `end` may lie beyond the last offset.
     """
 
-    source: TopicPartition
+    topic_partition: TopicPartition
     start: int
     end: int
     offsets: Sequence[int]
@@ -60,7 +60,7 @@ class Batch:
         return next(iter(self.slice(position, position + 1)))
 
     def __iter__(self) -> Iterator[Record]:
-        topic, partition = (repeat(part, len(self)) for part in self.source)
+        topic, partition = (repeat(part, len(self)) for part in self.topic_partition)
         columns = zip(
             topic, partition, self.offsets, self.timestamps, self.keys, self.values, self.headers, strict=True
         )
@@ -69,7 +69,7 @@ class Batch:
     def slice(self, first: int, stop: int) -> "Batch":
         """The records at positions `first` up to, not including, `stop`."""
         return Batch(
-            self.source,
+            self.topic_partition,
             self._border(first) if first else self.start,
             self._border(stop),
             self.offsets[first:stop],

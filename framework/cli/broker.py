@@ -8,7 +8,7 @@ from contextlib import suppress
 import click
 
 from framework.cli.options import Command, framework_option
-from framework.embedded import KEPT_BYTES, PARTITIONS, EmbeddedBroker
+from framework.embedded.broker import KEPT_BYTES, PARTITIONS, EmbeddedBroker
 from framework.errors import UsageError
 
 __all__ = ["broker"]

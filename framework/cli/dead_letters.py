@@ -20,12 +20,12 @@ from framework.cli.options import Group, aiokafka_arguments, framework_option, k
 from framework.cli.tables import print_table
 from framework.codecs.json import JsonCodec
 from framework.dead_letters import DeadLetter
-from framework.embedded import is_embedded
+from framework.embedded.broker import is_embedded
 from framework.errors import BrokerError, UsageError
+from framework.kafka.cluster import Cluster, connect
+from framework.kafka.sink import KafkaSink
 from framework.output import OutputRecord
 from framework.records import Record
-from framework.runtime.cluster import Cluster, connect
-from framework.runtime.sink import KafkaSink
 
 __all__ = ["dead_letters"]
 
@@ -246,7 +246,8 @@ class _Replay:
         outputs = [letter.to_replay(self._to) for letter in self.sieve.pick(records)]
         for output in outputs:
             await self._check(output)
-        await asyncio.gather(*await self._sink.send(outputs))
+        await self._sink.send(outputs)
+        await self._sink.flushed()
         self.sent.update(output.topic for output in outputs)
 
     async def _check(self, output: OutputRecord) -> None:
@@ -298,8 +299,8 @@ async def _replay(broker: _Broker, to: str | None, group: str) -> _Replay:
 def _letter_object(letter: DeadLetter) -> dict[str, Any]:
     return {
         "plugin": letter.plugin,
-        "topic": letter.source.topic,
-        "partition": letter.source.partition,
+        "topic": letter.origin.topic,
+        "partition": letter.origin.partition,
         "offset": letter.offset,
         "timestamp": letter.timestamp,
         "key": _readable(letter.at.key),
@@ -312,8 +313,8 @@ def _letter_object(letter: DeadLetter) -> dict[str, Any]:
 def _letter_row(letter: DeadLetter) -> dict[str, Any]:
     error = " ".join(f"{letter.error}: {letter.message}".split())
     return {
-        "topic": letter.source.topic,
-        "partition": letter.source.partition,
+        "topic": letter.origin.topic,
+        "partition": letter.origin.partition,
         "offset": letter.offset,
         "plugin": letter.plugin,
         "time": letter.time,

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from framework.cli.options import Command, framework_option, log_options
+from framework.embedded.traffic import generate
 from framework.plugins import load
-from framework.runtime.runner import Runner, RunSettings
-from framework.traffic import generate
+from framework.runner import Runner, RunSettings
 
 __all__ = ["demo"]
 
@@ -66,10 +66,10 @@ async def _show(runner: Runner, live: Live) -> None:
     live.update(_picture(runner, "waiting for partitions"), refresh=True)
     while True:
         await asyncio.sleep(_REFRESH_SECONDS)
-        now, applied = loop.time(), sum(task.applied for task in runner.tasks)
+        now, applied = loop.time(), sum(task.counts[0] for task in runner.tasks)
         rate = (applied - applied_then) / (now - then)
         then, applied_then = now, applied
-        saved = runner.worker.last_saved if runner.worker else None
+        saved = runner.worker.saver.last_saved if runner.worker else None
         status = (
             f"{applied:,} records applied · {rate:,.0f} records/s · lag {max(0, runner.fed - applied):,} · "
             f"last checkpoint {'never' if saved is None else f'{now - saved:.1f} s ago'} · Ctrl-C stops"
@@ -81,8 +81,8 @@ def _picture(runner: Runner, status: str) -> RenderableType:
     table = Table("key", "count", "partition", title="keycount · generated traffic on the embedded broker")
     table.columns[1].justify = "right"
     entries = (
-        (key, count, task.source) for task in runner.tasks if task.is_loaded for key, count in task.view().items()
+        (key, count, task.partition) for task in runner.tasks if task.applier for key, count in task.view().items()
     )
-    for key, count, source in heapq.nlargest(_HOTTEST, entries, key=itemgetter(1)):
-        table.add_row(str(key), f"{count:,}", str(source))
+    for key, count, partition in heapq.nlargest(_HOTTEST, entries, key=itemgetter(1)):
+        table.add_row(str(key), f"{count:,}", str(partition))
     return Group(table, Text(status))

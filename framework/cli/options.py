@@ -25,7 +25,7 @@ from framework.cli import logs
 from framework.errors import UsageError
 
 if TYPE_CHECKING:
-    from framework.runtime.loader import Start
+    from framework.policy import Start
 
 __all__ = [
     "DURATION",
@@ -368,17 +368,31 @@ def log_options(command: F) -> F:
 
 
 def store_options(command: F) -> F:
-    """`--group`, `--store` and `--state-dir`: arguments `group` (None by default), `store`, `state_dir` (a Path)."""
+    """`--group`, `--store`, `--store-option` and `--state-dir`.
+
+    Arguments: `group` (None by default), `store` (text, see `framework.cli.stores`), `store_options` (a dict) and
+    `state_dir` (a Path).
+    """
     for option in (
         framework_option(
             "--state-dir",
             type=click.Path(file_okay=False, path_type=Path),
             default=Path("state"),
             show_default="./state",
-            help="Where the store keeps its files.",
+            help="Directory of the stores sqlite and file, where --store names no location.",
         ),
         framework_option(
-            "--store", default="sqlite", show_default=True, metavar="sqlite|file|memory", help="Where state is kept."
+            "--store-option",
+            "store_options",
+            cls=MappingOption,
+            help="An option of the store, such as lock_timeout=60. Repeatable.",
+        ),
+        framework_option(
+            "--store",
+            default="sqlite",
+            show_default=True,
+            metavar="NAME[:LOCATION]",
+            help="Where state is kept: sqlite, file, memory or a plugin's store, such as sqlite:/var/lib/state.",
         ),
         framework_option(
             "--group", metavar="NAME", help="The consumer group, whose state it is; framework-PLUGIN by default."

@@ -72,11 +72,11 @@ def _console() -> Console:
 
 
 def _found_object(found: Found) -> dict[str, Any]:
-    source, plugin = found.source, found.plugin
+    origin, plugin = found.origin, found.plugin
     return {
-        "name": source.name,
-        "distribution": source.distribution,
-        "version": source.version,
+        "name": origin.name,
+        "distribution": origin.distribution,
+        "version": origin.version,
         "processors": [spec.name for spec in plugin.processors] if plugin else [],
         "codecs": sorted(plugin.codecs) if plugin else [],
         "stores": sorted(plugin.stores) if plugin else [],
@@ -90,8 +90,8 @@ def _print_found(found: list[Found]) -> None:
     for one in found:
         status = Text(one.status if one.reason is None else f"{one.status}: {one.reason}")
         status.stylize("green" if one.status == "ok" else "red")
-        source = one.source
-        table.add_row(source.name, source.distribution, source.version, _contributions(one.plugin), status)
+        origin = one.origin
+        table.add_row(origin.name, origin.distribution, origin.version, _contributions(one.plugin), status)
     _console().print(table)
 
 
@@ -105,9 +105,9 @@ def _contributions(plugin: Plugin | None) -> str:
 
 
 def _print_plugin(plugin: Plugin) -> None:
-    console, source = _console(), plugin.source
+    console, origin = _console(), plugin.origin
     console.print(Text(plugin.name, style="bold"))
-    console.print(_facts(("from", str(source)), ("place", source.place), ("contributes", _contributions(plugin))))
+    console.print(_facts(("from", str(origin)), ("place", origin.place), ("contributes", _contributions(plugin))))
     for spec in plugin.processors:
         _print_processor(console, spec)
 
@@ -149,9 +149,9 @@ def _shown(value: Any) -> str:
 def _plugin_object(plugin: Plugin) -> dict[str, Any]:
     return {
         "name": plugin.name,
-        "place": plugin.source.place,
-        "distribution": plugin.source.distribution,
-        "version": plugin.source.version,
+        "place": plugin.origin.place,
+        "distribution": plugin.origin.distribution,
+        "version": plugin.origin.version,
         "processors": [_processor_object(spec) for spec in plugin.processors],
         "codecs": sorted(plugin.codecs),
         "stores": sorted(plugin.stores),

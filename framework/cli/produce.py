@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from framework.cli.options import Command, aiokafka_arguments, framework_option, kafka_options, log_options
-from framework.embedded import PARTITIONS, is_embedded
+from framework.embedded.broker import PARTITIONS, is_embedded
+from framework.embedded.feed import Applied, Feed
+from framework.embedded.inputs import INPUT_FORMATS, Input, InputFormat
 from framework.errors import BrokerError, UsageError
-from framework.feed import Applied, Feed
-from framework.inputs import INPUT_FORMATS, Input, InputFormat
+from framework.kafka.cluster import Cluster, connect
 from framework.records import TopicPartition
-from framework.runtime.cluster import Cluster, connect
 
 __all__ = ["produce"]
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import groupby, islice
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -26,14 +27,15 @@ from framework.cli.options import (
     log_options,
     store_options,
 )
+from framework.cli.stores import store_location
 from framework.cli.tables import print_table
+from framework.embedded.inputs import INPUT_FORMATS, Input, InputRecord
+from framework.embedded.traffic import generate
 from framework.errors import UsageError
 from framework.formats import FORMATS
-from framework.inputs import INPUT_FORMATS, Input, InputRecord
 from framework.plugins import load
+from framework.runner import Runner, RunSettings
 from framework.runtime.loader import OnRestored
-from framework.runtime.runner import Runner, RunSettings
-from framework.traffic import generate
 
 __all__ = ["run"]
 
@@ -74,6 +76,14 @@ _format_metavar: Final = "|".join(FORMATS)
     default="stop",
     show_default=True,
     help="What to do where the log does not hold the stored position any more.",
+)
+@framework_option(
+    "--on-missing-state",
+    type=click.Choice(["stop", "rebuild", "continue"]),
+    default="stop",
+    show_default=True,
+    help="What to do where Kafka knows newer state of a partition than the store has: rebuild builds it anew from the "
+    "log's beginning, continue goes on with the older state.",
 )
 @framework_option(
     "--on-error",
@@ -130,6 +140,13 @@ _format_metavar: Final = "|".join(FORMATS)
     show_default=True,
     help="Whether that ends the worker, too.",
 )
+@framework_option(
+    "--shutdown-timeout",
+    type=DURATION,
+    default="30s",
+    show_default=True,
+    help="How long a stop after SIGINT or SIGTERM may take; then the run ends as in a crash, with status 1.",
+)
 @framework_option("--embedded", is_flag=True, help="Use the embedded broker, with generated traffic.")
 @framework_option("--input", metavar="FILE", help="Feed this file (or -) through the embedded broker.")
 @framework_option("--input-key", metavar="FIELD", help="The column or field of the input that is the key.")
@@ -152,7 +169,7 @@ def run(ctx: click.Context, /, **given: Any) -> None:
         settings = _settings(ctx, stack, **given)
         runner = Runner(settings)
         asyncio.run(runner.run())
-    shows_result = settings.records is not None or not settings.plugins.store(settings.store).survives
+    shows_result = settings.records is not None or not runner.store_survives
     if settings.stop_at_end and shows_result and not runner.stopped:
         _print_result(runner, as_json=given["as_json"])
 
@@ -167,6 +184,7 @@ def _settings(
     kafka: Mapping[str, Any],
     group: str | None,
     store: str,
+    state_dir: Path,
     embedded: bool,
     input: str | None,  # noqa: A002 - the name of the option
     input_key: str | None,
@@ -192,7 +210,7 @@ def _settings(
         producer=aiokafka_arguments(AIOKafkaProducer, kafka),
         admin=aiokafka_arguments(AIOKafkaAdminClient, kafka),
         group=group or f"framework-{loaded.processors[0].name}",
-        store=store,
+        store=store_location(ctx, store, state_dir),
         stop_at_end=stop_at_end,
         records=records,
         on_fed=on_fed or (lambda: None),
@@ -234,10 +252,10 @@ def _input(
             err=True,
         )
         return islice(generate(), _GENERATED) if stop_at_end else generate(rate=_GENERATED_RATE), None
-    source = Input(path, format=input_format, key=key)
+    records = Input(path, format=input_format, key=key)
     progress = stack.enter_context(_progress())
-    bar = progress.add_task("feeding", total=source.size)
-    return iter(source), lambda: progress.update(bar, completed=source.bytes_read)
+    bar = progress.add_task("feeding", total=records.size)
+    return iter(records), lambda: progress.update(bar, completed=records.bytes_read)
 
 
 def _progress() -> Progress:

@@ -2,29 +2,29 @@
 
 import json
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from framework._closest import closest
-from framework.checkpoint import fold_rows
+from framework.changes import fold_rows
 from framework.cli.entries import Entry, entry_line, entry_rows, ordered
 from framework.cli.options import (
     Group,
     framework_option,
     store_options,
 )
+from framework.cli.stores import open_store, plugins_with_codec, store_location
 from framework.cli.tables import print_table
 from framework.errors import StateCorruptError, StateIncompatibleError, UsageError
-from framework.plugins import discover, load
-from framework.stores import Store, StoredUnit, Unit
+from framework.stores import STATE_TABLE, Store, StoredUnit, Unit
 
-__all__ = ["open_store", "state", "unit_row"]
+__all__ = ["state", "unit_row"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,7 +57,7 @@ class _Selection:
 
 
 def _reading_options(command: F) -> F:
-    """What all commands that read take; arguments `group`, `store`, `state_dir`, `topic`, `partition`."""
+    """What all commands that read take; arguments as of `store_options`, `topic` and `partition`."""
     for option in (
         store_options,
         framework_option("--partition", multiple=True, type=click.IntRange(0), help="Only this partition; repeatable."),
@@ -73,8 +73,17 @@ _json_option = framework_option("--json", "as_json", is_flag=True, help="Print a
 @state.command("list")
 @_reading_options
 @_json_option
+@click.pass_context
 def list_state(
-    group: str | None, store: str, state_dir: Path, topic: Sequence[str], partition: Sequence[int], as_json: bool
+    ctx: click.Context,
+    /,
+    group: str | None,
+    store: str,
+    store_options: Mapping[str, Any],
+    state_dir: Path,
+    topic: Sequence[str],
+    partition: Sequence[int],
+    as_json: bool,
 ) -> None:
     """List what is stored, a row for each plugin and partition.
 
@@ -85,7 +94,7 @@ def list_state(
       framework state list --json
     """
     selection = _Selection(group, topic, partition)
-    with closing(open_store(store, state_dir)) as opened:
+    with closing(open_store(store_location(ctx, store, state_dir), store_options)) as opened:
         found = [stored for stored in opened.stored(group) if stored.unit in selection]
     if as_json:
         click.echo(json.dumps([_unit_object(stored) for stored in found], indent=2, ensure_ascii=False))
@@ -93,7 +102,7 @@ def list_state(
         several_groups = len({stored.unit.group for stored in found}) > 1
         print_table([unit_row(stored, with_group=several_groups) for stored in found])
     else:
-        click.echo(f"nothing is stored in {state_dir} (store {store}) that this asks for", err=True)
+        click.echo("nothing is stored that this asks for; check --state-dir and --store", err=True)
 
 
 @state.command()
@@ -101,10 +110,14 @@ def list_state(
 @_reading_options
 @framework_option("--top", type=click.IntRange(1), metavar="N", help="Only the N keys of the greatest values.")
 @_json_option
+@click.pass_context
 def show(
+    ctx: click.Context,
+    /,
     plugin: str,
     group: str | None,
     store: str,
+    store_options: Mapping[str, Any],
     state_dir: Path,
     topic: Sequence[str],
     partition: Sequence[int],
@@ -119,7 +132,7 @@ def show(
     Example:
       framework state show keycount --top 10
     """
-    with closing(open_store(store, state_dir)) as opened:
+    with closing(open_store(store_location(ctx, store, state_dir), store_options)) as opened:
         units = _units_of(plugin, _Selection(group, topic, partition), opened)
         entries = [Entry(stored.unit, *item) for stored in units for item in _load_state(opened, stored).items()]
     entries = ordered(entries, top)
@@ -134,8 +147,17 @@ def show(
 @state.command()
 @click.argument("plugin")
 @_reading_options
+@click.pass_context
 def export(
-    plugin: str, group: str | None, store: str, state_dir: Path, topic: Sequence[str], partition: Sequence[int]
+    ctx: click.Context,
+    /,
+    plugin: str,
+    group: str | None,
+    store: str,
+    store_options: Mapping[str, Any],
+    state_dir: Path,
+    topic: Sequence[str],
+    partition: Sequence[int],
 ) -> None:
     """Write the state of PLUGIN as NDJSON, a line for each key.
 
@@ -146,7 +168,7 @@ def export(
     Example:
       framework state export keycount > counts.ndjson
     """
-    with closing(open_store(store, state_dir)) as opened:
+    with closing(open_store(store_location(ctx, store, state_dir), store_options)) as opened:
         for stored in _units_of(plugin, _Selection(group, topic, partition), opened):
             for item in _load_state(opened, stored).items():
                 sys.stdout.buffer.write(entry_line(Entry(stored.unit, *item), "plugin", "topic", "partition") + b"\n")
@@ -155,40 +177,18 @@ def export(
 # Stores and what is in them
 
 
-def open_store(name: str, directory: Path, *, read_only: bool = True) -> Store:
-    """The store of that name. Raises `UsageError` for one that does not outlive its process."""
-    store = _find("store", name)
-    if not store.survives:
-        raise UsageError(f"store {name} keeps nothing beyond the worker's own process; name another --store")
-    opened: Store = store(directory, read_only=read_only)
-    return opened
-
-
-def _find(kind: Literal["codec", "store"], name: str) -> Any:
-    """The codec or store class of that name, of framework or of any installed plugin. Raises `UsageError`."""
-    try:
-        return getattr(load([]), kind)(name)
-    except UsageError:
-        for found in discover():
-            if found.plugin and name in (contributed := getattr(found.plugin, f"{kind}s")):
-                return contributed[name]
-        raise
-
-
 def _load_state(store: Store, stored: StoredUnit) -> dict[Any, Any]:
     if stored.description is None:
         return {}
     try:
-        codec = _find("codec", stored.description.codec)()
+        codec = plugins_with_codec(stored.description.codec).codec(stored.description.codec)()
     except UsageError as error:
         raise StateIncompatibleError(f"{stored.unit} cannot be read: {error}; install the plugin with it") from error
-    data: dict[Any, Any] = {}
-    for row in store.rows(stored.unit):
-        try:
-            fold_rows(codec, [row], data)
-        except StateCorruptError as error:
-            raise StateCorruptError(f"{stored.unit} in {store.place(stored.unit)}: {error}") from error
-    return data
+    rows = (row for table, row in store.load(stored.unit) if table == STATE_TABLE)
+    try:
+        return fold_rows(codec, rows)
+    except StateCorruptError as error:
+        raise StateCorruptError(f"{stored.unit} in {store.place(stored.unit)}: {error}") from error
 
 
 def _units_of(plugin: str, selection: _Selection, store: Store) -> list[StoredUnit]:
@@ -228,12 +228,13 @@ def _unit_object(stored: StoredUnit) -> dict[str, Any]:
         "plugin": unit.plugin,
         "topic": unit.topic,
         "partition": unit.partition,
-        "last_offset": stored.last_offset,
+        "last_offset": stored.own_progress.last_offset,
         "keys": stored.keys,
         "bytes": stored.bytes,
         "codec": stored.description.codec if stored.description else None,
         "epoch": stored.epoch,
-        "missing_offsets": stored.missing_offsets,
+        "version": stored.version,
+        "missing_offsets": stored.own_progress.missing_offsets,
         "saved_at": None if saved_at is None else datetime.fromtimestamp(saved_at, UTC).isoformat(timespec="seconds"),
     }
 

@@ -19,12 +19,13 @@ from framework.cli.options import (
     log_options,
     store_options,
 )
-from framework.cli.state import open_store, unit_row
+from framework.cli.seed_files import SeedState, read_seed_states, save_seed_states
+from framework.cli.state import unit_row
+from framework.cli.stores import open_store, store_location
 from framework.cli.tables import print_table
 from framework.errors import UsageError
+from framework.kafka.cluster import Cluster, connect
 from framework.plugins import Plugins, ProcessorSpec, load
-from framework.runtime.cluster import Cluster, connect
-from framework.seed import SeedState, read_seed_states, save_seed_states
 from framework.stores import Description, Unit
 
 __all__ = ["import_state"]
@@ -46,13 +47,17 @@ __all__ = ["import_state"]
 @codec_option
 @kafka_options
 @log_options
+@click.pass_context
 def import_state(
+    ctx: click.Context,
+    /,
     from_seed: str,
     plugin: str,
     topic: Sequence[str],
     partitions: int | None,
     group: str | None,
     store: str,
+    store_options: Mapping[str, Any],
     state_dir: Path,
     codec: str,
     bootstrap_servers: str | None,
@@ -70,17 +75,18 @@ def import_state(
     plugins = load([plugin])
     spec, codec_class = _sole_processor(plugins), plugins.codec(codec)
     group = group or f"framework-{spec.name}"
-    topics = sorted({seed.source.topic for seed in found})
+    topics = sorted({seed.partition.topic for seed in found})
     if partitions is None:
         cluster = _ask_kafka(bootstrap_servers, kafka, connect_timeout, topics)
     else:
         cluster = Cluster(None, dict.fromkeys(topics, partitions))
-    units = {Unit(group, spec.name, *seed.source): seed for seed in _applied(found, cluster)}
+    units = {Unit(group, spec.name, *seed.partition): seed for seed in _applied(found, cluster)}
     descriptions = {
         name: Description(codec, spec.cls.state_version, count, cluster.cluster_id)
         for name, count in cluster.partitions.items()
     }
-    with closing(open_store(store, state_dir, read_only=False)) as opened:
+    location = store_location(ctx, store, state_dir)
+    with closing(open_store(location, store_options, read_only=False)) as opened:
         save_seed_states(opened, units, descriptions, codec_class())
         saved = [stored for stored in opened.stored(group) if stored.unit in units]
     print_table([unit_row(stored) for stored in saved])
@@ -90,8 +96,8 @@ def import_state(
             'what it counted stays under ""',
             err=True,
         )
-    command = ["framework", "run", "--plugin", plugin, "--group", group, "--store", store, "--codec", codec]
-    command += ["--state-dir", str(state_dir), *(word for name in topics for word in ("--topic", name))]
+    command = ["framework", "run", "--plugin", plugin, "--group", group, "--store", location, "--codec", codec]
+    command += [word for name in topics for word in ("--topic", name)]
     click.echo(f"go on with: {shlex.join(command)}", err=True)
 
 
@@ -115,11 +121,11 @@ def _ask_kafka(servers: str | None, kafka: Mapping[str, Any], timeout: float, to
 def _applied(found: Sequence[SeedState], cluster: Cluster) -> list[SeedState]:
     """Those that have applied records. Raises `UsageError` for none, and for a partition that is not in the topic."""
     for seed in found:
-        count = cluster.partitions[seed.source.topic]
-        if seed.source.partition >= count:
+        topic, partition = seed.partition
+        count = cluster.partitions[topic]
+        if partition >= count:
             raise UsageError(
-                f"{seed.file} is of partition {seed.source.partition}, but {seed.source.topic} has {count} partitions, "
-                "numbered from 0"
+                f"{seed.file} is of partition {partition}, but {topic} has {count} partitions, numbered from 0"
             )
     applied = [seed for seed in found if seed.last_offset >= 0]
     if not applied:

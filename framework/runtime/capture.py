@@ -1,124 +1,117 @@
-"""What a checkpoint writes of a state: the rows of what changed, and now and then the pieces of a new base."""
+"""Captures: what a checkpoint writes of a table: the rows of what changed, and now and then pieces of a new base."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, MutableSequence
+from dataclasses import dataclass
 from itertools import islice
 from math import inf
 from typing import Any, Final
 
+from framework.borders import describe, is_plugin_failure, message_of, shown
+from framework.changes import base_row, changes_row
 from framework.codecs import Codec
 from framework.errors import CodecError
-from framework.state import State
-from framework.stores import Checkpoint
+from framework.runtime.aliases import Aliases
+from framework.runtime.limits import Limits
+from framework.stores import Changes
+from framework.table import Table, stored_key
 
 __all__ = ["BaseBudget", "Capture"]
 
-_FIRST_PIECE: Final = 2_000
-_LARGEST_PIECE: Final = 5_000
-"""Keys that are looked up and encoded in one go; how many follows how long that takes."""
-_PIECE_SECONDS: Final = 0.005
-_BASE_KEYS: Final = 80_000
-"""Keys of new bases that a save carries, over all its checkpoints."""
 _BASE_KEYS_PER_CHANGE: Final = 2
 """Keys of a new base that a checkpoint may carry in any case for each that it changes, so that bases keep up."""
-_SETTLED_AT_ONCE: Final = 2_000
-"""Keys: a millisecond or two."""
-_LISTED_AT_ONCE: Final = 100_000
-_BASE_FLOOR: Final = 1 << 20
-"""Bytes of rows below which a new base is not worth it."""
-_ROW_COST: Final = 128
-"""Bytes that a row costs beyond its own: many small rows make a load slow, too."""
 
 
 @dataclass(slots=True)
 class BaseBudget:
-    """What a save may spend on new bases; its checkpoints share it."""
+    """How many keys of new bases a save may carry; its checkpoints share it."""
 
-    keys: int = field(default_factory=lambda: _BASE_KEYS)
+    keys: int
 
 
 class Capture:
-    """Fills checkpoints of one state, in order; each must be stored before the next one.
+    """Captures one table, in order; each capture must be stored before the next one.
 
-    Everything is encoded in pieces, between which the event loop gets a turn; the state must not change meanwhile.
-    Where rows outweigh the base, the next checkpoints carry a new base, some of it each, so that none costs much.
+    Everything is encoded in pieces, between which the event loop gets a turn; the table must not change meanwhile.
+    Where rows outweigh the base, the next captures carry a new base, some of it each, so that none costs much.
     """
 
-    def __init__(self, codec: Codec, clock: Callable[[], float], *, keeps_rows: bool) -> None:
-        """`keeps_rows`: whether the store wants changes, or the whole state each time."""
-        self._codec = codec
+    def __init__(self, codec: Codec, clock: Callable[[], float], limits: Limits, *, keeps_rows: bool) -> None:
+        """`keeps_rows`: whether the store wants changes, or the whole table each time."""
+        self.rewrites = False
+        """Whether the next capture replaces all that is stored, as after a migration."""
+        self._encoder = _Encoder(codec)
         self._clock = clock
+        self._limits = limits
         self._keeps_rows = keeps_rows
-        self._piece = _FIRST_PIECE
+        self._size = limits.first_row_keys
         self._base_keys: list[Any] | None = None
         """Those that a new base lacks yet, the next ones last."""
         self._base_bytes = 0
         self._row_bytes = 0
-        self.rewrites = False
-        """Whether the next checkpoint replaces all that is stored, as after a migration."""
 
     def begin(self, base_bytes: int, row_bytes: int) -> None:
         """Go on from what is stored: a claim voids a base that is not finished."""
         self._base_keys = None
         self._base_bytes, self._row_bytes = base_bytes, row_bytes
 
-    async def fill(self, checkpoint: Checkpoint, state: State[Any, Any], budget: BaseBudget) -> Checkpoint:
-        """The checkpoint, with what it writes of the state as it is now.
+    async def take(self, table: Table[Any, Any], budget: BaseBudget) -> Changes:
+        """Take out of the table what changed since the last call, encoded.
 
         Raises `CodecError`, naming the key, for a value that the codec cannot hold, and `TallyError` for one that was
-        tallied but is no number.
+        tallied but is no number. What was taken is then lost: the caller must drop the table.
         """
-        while state.settle(_SETTLED_AT_ONCE):  # noqa: ASYNC110 - it is work, not waiting
+        while table.add_tallies(self._limits.tallies_at_once):  # noqa: ASYNC110 - it is work, not waiting
             await asyncio.sleep(0)
+        changed, deleted = table.take_changed()
+        data = table.view()
         if not self._keeps_rows:
-            changed, data = state.take_changed(), state.view()
             self.rewrites = False
-            return replace(checkpoint, rows=[self._encode(data, data)], keys=len(data), changes=len(changed))
+            return Changes(len(data), len(changed), rows=[self._encoder.base(data)])
         if self.rewrites:
-            return await self._anew(checkpoint, state)
-        return await self._changes(checkpoint, state, budget)
+            return await self._anew(data, len(changed))
+        rows = await self._rows(changed, deleted, data)
+        return await self._with_base(Changes(len(data), len(changed), rows), data, budget)
 
-    async def _anew(self, checkpoint: Checkpoint, state: State[Any, Any]) -> Checkpoint:
-        changed, data = state.take_changed(), state.view()
-        pieces = await self._base_pieces(await _listed(data), data, inf)
+    async def _anew(self, data: Mapping[Any, Any], changed: int) -> Changes:
+        pieces = await self._base_pieces(await self._listed(data), data, inf)
         self.rewrites = False
         self.begin(sum(map(len, pieces)), 0)
-        checkpoint = replace(checkpoint, keys=len(data), changes=len(changed))
-        return replace(checkpoint, base=pieces, base_begins=True, base_ends=True)
+        return Changes(len(data), changed, base=pieces, base_begins=True, base_ends=True)
 
-    async def _changes(self, checkpoint: Checkpoint, state: State[Any, Any], budget: BaseBudget) -> Checkpoint:
-        changed, data = state.take_changed(), state.view()
-        rows = await self._rows(changed, data)
-        begins = self._base_keys is None and self._row_bytes > max(_BASE_FLOOR, self._base_bytes)
+    async def _with_base(self, changes: Changes, data: Mapping[Any, Any], budget: BaseBudget) -> Changes:
+        """The changes, with some more of a new base where one is due."""
+        begins = self._base_keys is None and self._row_bytes > max(self._limits.base_floor, self._base_bytes)
         if begins:
-            self._base_keys = await _listed(data)
+            self._base_keys = await self._listed(data)
             self._base_bytes = self._row_bytes = 0
-        self._row_bytes += sum(len(row) + _ROW_COST for row in rows)
-        checkpoint = replace(checkpoint, rows=rows, keys=len(data), changes=len(changed))
+        self._row_bytes += sum(len(row) + self._limits.row_cost for row in changes.rows)
         if self._base_keys is None:
-            return checkpoint
-        most = max(budget.keys, _BASE_KEYS_PER_CHANGE * len(changed))
+            return changes
         left = len(self._base_keys)
+        most = max(budget.keys, _BASE_KEYS_PER_CHANGE * changes.changed)
         base = await self._base_pieces(self._base_keys, data, most)
         budget.keys = max(0, budget.keys - (left - len(self._base_keys)))
         self._base_bytes += sum(map(len, base))
         ends = not self._base_keys
         if ends:
             self._base_keys = None
-        return replace(checkpoint, base=base, base_begins=begins, base_ends=ends)
+        return Changes(changes.keys, changes.changed, changes.rows, base, begins, ends)
 
-    async def _rows(self, changed: Collection[Any], data: Mapping[Any, Any]) -> list[bytes]:
+    async def _rows(self, changed: Collection[Any], deleted: Collection[Any], data: Mapping[Any, Any]) -> list[bytes]:
         keys, rows = iter(changed), []
         began = self._clock()
-        while chunk := list(islice(keys, self._piece)):
+        while chunk := list(islice(keys, self._size)):
             present = {key: data[key] for key in chunk if key in data}
             gone = [key for key in chunk if key not in data] if len(present) < len(chunk) else []
-            rows.append(self._encode([present, gone], present))
+            for key in [key for key in present if key in deleted] if deleted else ():
+                gone.append(key)  # it may have come back under an equal key of another type, such as 1 and True
+                present[stored_key(data, key)] = present.pop(key)
+            rows.append(self._encoder.changes(present, gone, data))
             began = await self._pause(began)
         return rows
 
-    async def _base_pieces(self, keys: list[Any], data: Mapping[Any, Any], most: float) -> list[bytes]:
+    async def _base_pieces(self, keys: MutableSequence[Any], data: Mapping[Any, Any], most: float) -> list[bytes]:
         """Some more of the new base, as of now, whose keys are taken away.
 
         Rows saved since it began bring it up to date when it is loaded.
@@ -126,51 +119,77 @@ class Capture:
         pieces: list[bytes] = []
         began = self._clock()
         while most > 0 and keys:
-            size = int(min(self._piece, most))
+            size = int(min(self._size, most))
             chunk = keys[-size:]
             del keys[-size:]  # bit by bit: to free millions at once would stall the loop
             most -= size
-            piece = {key: data[key] for key in chunk if key in data}
-            pieces.append(self._encode(piece, piece))
+            present = {key: data[key] for key in chunk if key in data}
+            pieces.append(self._encoder.base(present, data if self.rewrites else None))
             began = await self._pause(began)
         return pieces
 
-    def _encode(self, value: Any, data: Mapping[Any, Any]) -> bytes:
-        try:
-            return self._codec.encode(value)
-        except CodecError as error:
-            raise self._named(data, error) from error
-
     async def _pause(self, began: float) -> float:
-        """After a piece that was begun then: the loop gets a turn; pieces become smaller where this one took long, and
-        larger where it did not. Gives when the next one begins.
+        """Give the loop a turn after a piece that was begun then; gives when the next one begins.
+
+        Pieces become smaller where this one took long, and larger where it did not.
         """
         seconds = self._clock() - began
-        if seconds > 2 * _PIECE_SECONDS:
-            self._piece = max(self._piece // 2, 1)
-        elif seconds < _PIECE_SECONDS / 2:
-            self._piece = min(2 * self._piece, _LARGEST_PIECE)
+        if seconds > 2 * self._limits.row_seconds:
+            self._size = max(self._size // 2, 1)
+        elif seconds < self._limits.row_seconds / 2:
+            self._size = min(2 * self._size, self._limits.largest_row_keys)
         await asyncio.sleep(0)
         return self._clock()
 
-    def _named(self, data: Mapping[Any, Any], error: CodecError) -> CodecError:
+    async def _listed(self, data: Mapping[Any, Any]) -> list[Any]:
+        """All keys, which must not change meanwhile."""
+        keys: list[Any] = []
+        each = iter(data)
+        while len(keys) < len(data):
+            keys.extend(islice(each, self._limits.listed_at_once))
+            await asyncio.sleep(0)
+        return keys
+
+
+class _Encoder:
+    """Encodes rows; every error names the key."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self._aliases = Aliases()
+
+    def base(self, data: Mapping[Any, Any], whole: Mapping[Any, Any] | None = None) -> bytes:
+        """`whole`: the table that this is a piece of, where no row has told of its values before."""
+        if whole is not None:
+            self._aliases.check(data, whole)
+        try:
+            return base_row(self._codec, data)
+        except BaseException as error:
+            raise self._named(data, error) from error
+
+    def changes(self, present: Mapping[Any, Any], gone: Collection[Any], data: Mapping[Any, Any]) -> bytes:
+        self._aliases.check(present, data)
+        try:
+            return changes_row(self._codec, present, gone)
+        except BaseException as error:
+            raise self._named({**present, **dict.fromkeys(gone)}, error) from error
+
+    def _named(self, data: Mapping[Any, Any], error: BaseException) -> BaseException:
         """The error with the key, which the codec knows only as a place."""
+        if not is_plugin_failure(error):
+            return error
         for key, value in data.items():
             try:
-                self._codec.encode({key: value})
-            except CodecError as culprit:
+                base_row(self._codec, {key: value})
+            except BaseException as culprit:
+                if not is_plugin_failure(culprit):
+                    return culprit
                 return CodecError(
-                    f"codec {self._codec.name} cannot hold the state of key {key!r} (value of type "
-                    f"{type(value).__name__}): {culprit}"
+                    f"codec {self._codec.name} cannot hold the state of key {shown(key)} (value of type "
+                    f"{type(value).__name__}): {_reason(culprit)}"
                 )
-        return error
+        return CodecError(f"codec {self._codec.name} cannot hold {len(data)} keys in one row: {_reason(error)}")
 
 
-async def _listed(data: Mapping[Any, Any]) -> list[Any]:
-    """All keys, which must not change meanwhile."""
-    keys: list[Any] = []
-    each = iter(data)
-    while len(keys) < len(data):
-        keys.extend(islice(each, _LISTED_AT_ONCE))
-        await asyncio.sleep(0)
-    return keys
+def _reason(error: BaseException) -> str:
+    return message_of(error) if isinstance(error, CodecError) else describe(error)

@@ -4,45 +4,46 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any
 
-from framework.checkpoint import fold_rows
+from framework.changes import fold_rows
 from framework.codecs import Codec
 from framework.errors import OffsetOutOfRangeError, RecordsLostError, StateCorruptError, TopicRecreatedError
+from framework.observers import Observers
+from framework.policy import OnMissingState, OnOutOfRange, Start
+from framework.progress import Progress
 from framework.records import Record, TopicPartition
+from framework.runtime.background import contained
 from framework.runtime.io import RunIO
-from framework.runtime.source import Source
-from framework.runtime.task import LogRange, OnOutOfRange, PartitionTask, TaskStatus
-from framework.stores import Claim, Store, StoredUnit, Unit
+from framework.runtime.limits import Limits
+from framework.runtime.ports import LogRange, Source
+from framework.runtime.task import PartitionTask, TaskStatus
+from framework.runtime.witness import Testimony, check_testimony, commits_of
+from framework.stores import STATE_TABLE, Claim, Store, StoredUnit, Unit
 
-__all__ = ["Loader", "OnRestored", "Start"]
+__all__ = ["Loader", "OnRestored"]
 
 log = logging.getLogger("framework")
-
-Start = Literal["earliest", "latest"] | int
-"""Where a partition without state begins; an int is a timestamp in milliseconds since the epoch."""
 
 OnRestored = Callable[[int, int], None]
 """Told now and then while states are loaded: how many bytes of an assignment's are, and how many there are in all."""
 
-_FOLD_SECONDS: Final = 0.05
-"""Seconds of loading in one go; between two, other work gets the store's thread."""
-
 
 @dataclass(slots=True)
 class Loader:
-    """Claims units, loads their rows, and settles where reading goes on."""
+    """Claims units, loads their rows, and finds where reading goes on."""
 
     source: Source
     store: Store
     run_io: RunIO
     start: Start
     on_out_of_range: OnOutOfRange
+    on_missing_state: OnMissingState
     embedded: bool
     """On the embedded broker, offsets that are gone were dropped by it: an error whatever the policy."""
-    hook: Any
-    """pluggy's observers."""
+    observers: Observers
     on_restored: OnRestored = lambda done, total: None
+    limits: Limits = field(default_factory=Limits)
     steps: int = field(default=0, init=False)
     """Grows while anything is loaded."""
 
@@ -50,7 +51,7 @@ class Loader:
         self, assigned: Mapping[TopicPartition, Sequence[PartitionTask]], ready: Callable[[TopicPartition], None]
     ) -> None:
         """Load all tasks; `ready` is called for each partition when its tasks are."""
-        claims = await self._claim([task for tasks in assigned.values() for task in tasks])
+        claims, missing = await self._claim([task for tasks in assigned.values() for task in tasks])
         ranges = await self.source.log_ranges(list(assigned))
         last_records = await self._last_records(claims, ranges)
 
@@ -61,27 +62,49 @@ class Loader:
         for partition in sorted(assigned, key=must_load):
             for task in assigned[partition]:
                 await self._load(task, claims[task], progress)
-                await self._settle(task, ranges[partition], last_records.get(task))
+                await self._find_position(task, ranges[partition], last_records.get(task), missing.get(task.unit))
+                await task.open()
                 task.move(TaskStatus.SEEKING)
                 self.steps += 1
+            if any(task.unit in missing for task in assigned[partition]):
+                await self._commit(assigned[partition])  # so that the next start does not miss the same again
             ready(partition)
 
-    async def _claim(self, tasks: Sequence[PartitionTask]) -> dict[PartitionTask, Claim]:
+    # ---- claims
+
+    async def _claim(self, tasks: Sequence[PartitionTask]) -> tuple[dict[PartitionTask, Claim], dict[Unit, str]]:
+        """Claim all units; also gives what the store lacks of them, where the policy is to go on all the same."""
         for task in tasks:
             if task.status is TaskStatus.ASSIGNED:
                 task.move(TaskStatus.LOADING)
-        claims = await self._claimed({task.unit: task for task in tasks})
+        testimonies = await self._testimonies(sorted({task.partition for task in tasks}))
+        store_id = await self.run_io(self.store.id_of, tasks[0].unit.group)
+        by_unit = {task.unit: task for task in tasks}
+        missing: dict[Unit, str] = {}
+
+        def accept(unit: Unit, stored: StoredUnit | None) -> None:
+            by_unit[unit].accept(stored)
+            problem = check_testimony(
+                unit, stored, testimonies.get(unit.topic_partition), store_id, self.on_missing_state
+            )
+            if problem:
+                missing[unit] = problem
+
+        claims = await self._claimed(list(by_unit), accept)
         self.steps += 1
-        return dict(zip(tasks, claims, strict=True))
+        return dict(zip(tasks, claims, strict=True)), missing
 
-    async def _claimed(self, tasks: Mapping[Unit, PartitionTask]) -> list[Claim]:
+    async def _testimonies(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Testimony]:
+        """What the group's committed offsets tell; nothing where the state does not outlive this process anyway."""
+        if not self.store.survives:
+            return {}
+        committed = await self.source.committed(partitions)
+        return {partition: Testimony.of(each) for partition, each in committed.items()}
+
+    async def _claimed(self, units: Sequence[Unit], accept: Callable[[Unit, StoredUnit | None], None]) -> list[Claim]:
         """Claim, to the end also where the load is cancelled: a claim must not come after that of the next owner."""
-
-        def accept(stored: StoredUnit) -> None:
-            tasks[stored.unit].accept(stored)
-
-        claiming: asyncio.Future[list[Claim]] = asyncio.ensure_future(
-            self.run_io(self.store.claim_all, list(tasks), accept)
+        claiming: asyncio.Task[list[Claim]] = asyncio.create_task(
+            contained(self.run_io, self.store.claim, units, accept)
         )
         try:
             return await asyncio.shield(claiming)
@@ -94,47 +117,68 @@ class Loader:
         self, claims: Mapping[PartitionTask, Claim], ranges: Mapping[TopicPartition, LogRange]
     ) -> dict[PartitionTask, Record]:
         """The records that the stored states should end with, as the log has them now; without those that are gone."""
-        places = {
-            task: (task.source, claim.previous.last_offset)
-            for task, claim in claims.items()
-            if claim.previous is not None
-            and claim.previous.anchor.checksum is not None
-            and ranges[task.source].start <= claim.previous.last_offset < ranges[task.source].end
-        }
+        places = {}
+        for task, claim in claims.items():
+            progress = claim.previous.own_progress if claim.previous else Progress()
+            is_there = ranges[task.partition].start <= progress.last_offset < ranges[task.partition].end
+            if is_there and progress.anchor.checksum is not None:
+                places[task] = (task.partition, progress.last_offset)
         records = await self.source.records_at(set(places.values())) if places else {}
         return {task: records[place] for task, place in places.items() if place in records}
 
+    # ---- rows
+
     async def _load(self, task: PartitionTask, claim: Claim, progress: "_Progress") -> None:
         if task.holds(claim):
-            task.loaded(claim, None)
-            return
-        if claim.previous is None:
-            task.loaded(claim, {})
+            task.keep(claim)
             return
         data: dict[Any, Any] = {}
-        rows, clock = self.store.rows(task.unit, claim.epoch), asyncio.get_running_loop().time
+        if claim.previous is not None:
+            try:
+                await self._fold(task, claim, claim.previous, data, progress)
+            except StateCorruptError as error:
+                raise StateCorruptError(f"{task.unit}: {error}") from error
+        task.load(claim, data)
+
+    async def _fold(
+        self, task: PartitionTask, claim: Claim, stored: StoredUnit, data: dict[Any, Any], progress: "_Progress"
+    ) -> None:
+        rows, clock = self.store.load(task.unit, claim.epoch), asyncio.get_running_loop().time
+        seconds = self.limits.fold_seconds
         try:
-            while folded := await self.run_io(_fold_some, task.definition.codec, rows, data, clock):
+            while folded := await self.run_io(_fold_some, task.definition.codec, rows, data, clock, seconds):
                 self.steps += 1
                 progress.add(folded)
-        except StateCorruptError as error:
-            raise StateCorruptError(f"{task.unit}: {error}") from error
         finally:
             await self.run_io(_close, rows)
-        task.loaded(claim, data)
+        if len(data) != stored.keys:
+            raise StateCorruptError(
+                f"{len(data)} keys were loaded, but {stored.keys} were stored, in {self.store.place(task.unit)}; "
+                "nothing was changed. Restore a backup, or start a new --group to build the state again from the log"
+            )
 
-    async def _settle(self, task: PartitionTask, log_range: LogRange, last_record: Record | None) -> None:
+    async def _commit(self, tasks: Sequence[PartitionTask]) -> None:
+        store_id = await self.run_io(self.store.id_of, tasks[0].unit.group)
+        await self.source.commit(commits_of(tasks, store_id, survives=self.store.survives))
+
+    # ---- where reading goes on
+
+    async def _find_position(
+        self, task: PartitionTask, log_range: LogRange, last_record: Record | None, missing: str | None
+    ) -> None:
         """Find where reading goes on, and store it before the first record, so that no restart finds another place."""
-        if task.is_new:
-            task.start_at(await self._start_position(task.source, log_range))
+        if missing is not None:
+            await self._go_on_without(task, log_range, missing)
+        if task.position is None:
+            task.start_at(await self._start_position(task.partition, log_range))
         else:
-            await self._settle_in_log(task, log_range, last_record)
+            await self._check_log(task, log_range, last_record)
         task.belongs_to(log_range)
         checkpoint = await task.capture()
         if checkpoint is not None:
             (outcome,) = await self.run_io(self.store.save, [checkpoint])
-            if outcome is not None:
-                raise outcome
+            if outcome.error is not None:
+                raise outcome.error
             task.saved(checkpoint)
 
     async def _start_position(self, partition: TopicPartition, log_range: LogRange) -> int:
@@ -146,14 +190,14 @@ class Loader:
             return log_range.end
         return (await self.source.positions_at([partition], self.start))[partition]
 
-    async def _settle_in_log(self, task: PartitionTask, log_range: LogRange, last_record: Record | None) -> None:
+    async def _check_log(self, task: PartitionTask, log_range: LogRange, last_record: Record | None) -> None:
         try:
             task.check_log(log_range, last_record)
         except OffsetOutOfRangeError as error:
             if self.embedded:
-                raise _dropped(task.source) from error
+                raise _dropped(task.partition) from error
             if self.on_out_of_range == "rebuild":
-                await self._rebuild(task, log_range, error)
+                await self._rebuild(task, log_range, str(error))
             elif self.on_out_of_range == "continue" and not isinstance(error, TopicRecreatedError):
                 self._leave_gap(task, log_range)
             else:
@@ -166,21 +210,31 @@ class Loader:
             task.unit,
             first,
             log_range.start - 1,
-            task.missing_offsets,
+            task.live.progress.missing_offsets,
         )
-        self.hook.framework_gap(plugin=task.unit.plugin, partition=task.source, first=first, stop=log_range.start)
+        self.observers.gap(plugin=task.unit.plugin, partition=task.partition, first=first, stop=log_range.start)
 
-    async def _rebuild(self, task: PartitionTask, log_range: LogRange, error: OffsetOutOfRangeError) -> None:
+    async def _go_on_without(self, task: PartitionTask, log_range: LogRange, missing: str) -> None:
+        """Follow the policy where Kafka knows newer state than the store has."""
+        if self.on_missing_state == "continue":
+            log.warning("%s: %s; going on with that, as --on-missing-state says", task.unit, missing)
+        elif task.position is not None:
+            await self._rebuild(task, log_range, f"{task.unit}: {missing}")
+        else:
+            log.warning("%s: %s; building it anew, as --on-missing-state says", task.unit, missing)
+            task.start_at(log_range.start)
+
+    async def _rebuild(self, task: PartitionTask, log_range: LogRange, why: str) -> None:
         aside = await self.run_io(self.store.set_aside, task.unit, task.epoch)
-        log.warning("%s", error)
+        log.warning("%s", why)
         log.warning(
             "%s: that state is set aside as group %s; starting at the log's beginning, offset %d",
             task.unit,
             aside.group,
             log_range.start,
         )
-        [claim] = await self._claimed({task.unit: task})
-        task.loaded(claim, {})
+        [claim] = await self._claimed([task.unit], lambda unit, stored: task.accept(stored))
+        task.load(claim, {})
         task.start_at(log_range.start)
 
 
@@ -208,10 +262,14 @@ def _bytes_to_load(task: PartitionTask, claim: Claim) -> int:
     return 0 if claim.previous is None or task.holds(claim) else claim.previous.bytes
 
 
-def _fold_some(codec: Codec, rows: Iterator[bytes], data: dict[Any, Any], clock: Callable[[], float]) -> int:
-    """Fold rows for a while; gives how many bytes that were, 0 where there are no more."""
-    until, folded = clock() + _FOLD_SECONDS, 0
-    for row in rows:
+def _fold_some(
+    codec: Codec, rows: Iterator[tuple[str, bytes]], data: dict[Any, Any], clock: Callable[[], float], seconds: float
+) -> int:
+    """Fold rows of the state for a while; gives how many bytes that were, 0 where there are no more."""
+    until, folded = clock() + seconds, 0
+    for table, row in rows:
+        if table != STATE_TABLE:
+            raise StateCorruptError(f"it has rows of a table {table!r}, which this framework does not know")
         fold_rows(codec, [row], data)
         folded += len(row)
         if clock() > until:
@@ -219,7 +277,7 @@ def _fold_some(codec: Codec, rows: Iterator[bytes], data: dict[Any, Any], clock:
     return folded
 
 
-def _close(rows: Iterator[bytes]) -> None:
+def _close(rows: Iterator[tuple[str, bytes]]) -> None:
     close = getattr(rows, "close", None)
     if close is not None:
         close()

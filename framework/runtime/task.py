@@ -1,32 +1,38 @@
-"""The partition task: one processor over one partition, as plain code without I/O of its own."""
+"""The partition task: the life of one unit, as plain code without I/O of its own."""
 
 import enum
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final
 
+from framework.borders import describe, is_plugin_failure
 from framework.errors import (
     CodecError,
+    FrameworkError,
     InternalError,
     OffsetOutOfRangeError,
     StateIncompatibleError,
     TallyError,
     TopicRecreatedError,
 )
+from framework.output import OutputRecord
 from framework.processor import Processor
+from framework.progress import Progress
 from framework.records import Record
 from framework.runtime.anchor import checksum_of
-from framework.runtime.applier import Applier, Definition
+from framework.runtime.applier import Applier, Host, Memory
 from framework.runtime.capture import BaseBudget, Capture
-from framework.state import State
-from framework.stores import Anchor, Checkpoint, Claim, Description, StoredUnit, Unit
+from framework.runtime.definition import Definition
+from framework.runtime.lifecycle import Lifecycle
+from framework.runtime.limits import Limits
+from framework.runtime.outbox import Outbox
+from framework.runtime.ports import LogRange
+from framework.runtime.slices import Caution
+from framework.stores import ROW_FORMAT, STATE_TABLE, Checkpoint, Claim, Description, StoredTable, StoredUnit, Unit
+from framework.table import Table
 
-__all__ = ["LogRange", "OnOutOfRange", "PartitionTask", "TaskStatus"]
-
-log = logging.getLogger("framework")
-
-OnOutOfRange = Literal["stop", "rebuild", "continue"]
+__all__ = ["PartitionTask", "TaskStatus"]
 
 
 class TaskStatus(enum.Enum):
@@ -47,50 +53,57 @@ _NEXT: Final[Mapping[TaskStatus, frozenset[TaskStatus]]] = {
     TaskStatus.SEEKING: frozenset({TaskStatus.RUNNING, TaskStatus.RELEASED, TaskStatus.FAILED}),
     TaskStatus.RUNNING: frozenset({TaskStatus.DRAINING, TaskStatus.ASSIGNED, TaskStatus.FAILED}),
     TaskStatus.DRAINING: frozenset({TaskStatus.RELEASED, TaskStatus.FAILED}),
-    TaskStatus.RELEASED: frozenset({TaskStatus.ASSIGNED}),
-    TaskStatus.FAILED: frozenset({TaskStatus.RELEASED}),
+    TaskStatus.RELEASED: frozenset({TaskStatus.ASSIGNED, TaskStatus.FAILED}),
+    TaskStatus.FAILED: frozenset({TaskStatus.RELEASED, TaskStatus.FAILED}),
 }
 
 
-class LogRange(NamedTuple):
-    """The offsets that a partition's log holds: `start` up to, not including, `end`."""
-
-    start: int
-    end: int
-    topic_id: str | None = None
-    """None where the broker does not tell."""
-
-    def __str__(self) -> str:
-        if self.start == self.end:
-            return f"no records, and goes on at offset {self.end}"
-        return f"offsets {self.start} to {self.end - 1}"
-
-
-class PartitionTask(Applier):
-    """One processor, its state and its offsets over one partition.
+class PartitionTask:
+    """One processor, its state and its progress over one partition.
 
     ::
 
         assigned ──▶ loading ──▶ seeking ──▶ running ──▶ draining ──▶ released
            ▲            │           │         │   │          │           │
            ├────────────┼───────────┼─ rewind ┘   │          │           │
-           │            └───────────┴──▶ failed ◀─┴──────────┘           │
+           │            └───────────┴──▶ failed ◀─┴──────────┴───────────┤
            └─────────────────────── assigned again ──────────────────────┘
 
     A released task keeps its memory: when the partition comes back, and the store still has this owner's epoch and
-    offset, it goes on without loading. A rewind voids the memory. All transitions are checked.
+    version, it goes on without loading. All transitions are checked.
+
+    The memory is one object, the applier, and is only ever dropped whole. From the moment at which a checkpoint begins
+    to take changes out of it until the store has answered "saved", the memory counts as unsaved. Memory that is
+    unsaved, or in which a record is half applied, is never captured and never used again after a load.
     """
 
-    def __init__(self, unit: Unit, definition: Definition, description: Description, clock: Callable[[], float]):
+    def __init__(
+        self,
+        unit: Unit,
+        definition: Definition,
+        description: Description,
+        *,
+        clock: Callable[[], float],
+        limits: Limits,
+        lifecycle: Lifecycle,
+    ) -> None:
+        self.unit = unit
+        self.partition = unit.topic_partition
+        self.definition = definition
         self.description = description
         self.status = TaskStatus.ASSIGNED
         self.epoch = 0
-        self.stored_offset = -1
-        self.stored_position: int | None = None
-        self.missing_offsets = 0
-        """Offsets that the log had lost before they were read."""
-        self._counts = self._stored_counts = (0, 0)
-        super().__init__(unit, definition, clock)
+        self.version = 0
+        """Of the last checkpoint that is stored."""
+        self.stored = Progress()
+        """As far as is stored."""
+        self.applier: Applier | None = None
+        """The memory; None where nothing is loaded."""
+        self._stored_counts = self._captured_counts = (0, 0)
+        self._unsaved = False
+        self._capture: Capture | None = None
+        self._host = Host(unit, definition, clock, limits, Caution(limits), lambda: self.status is TaskStatus.RUNNING)
+        self._lifecycle = lifecycle
 
     def __repr__(self) -> str:
         return f"<PartitionTask {self.unit}: {self.status.value} at {self.position}>"
@@ -101,55 +114,68 @@ class PartitionTask(Applier):
             raise InternalError(f"{self.unit}: no way from {self.status.value} to {status.value}")
         self.status = status
 
-    def void(self) -> None:
-        """Drop the memory: what the store has is the truth."""
-        self._state = None
-        self._forget()
-
-    def free(self, most: int) -> int:
-        """Give back the memory of that many keys, after the task has ended; gives how many are left."""
-        return 0 if self._state is None else self._state.free(most)
-
-    def _forget(self) -> None:
-        super()._forget()
-        self._captured_position: int | None = None
-        self._unsaved = False
-        self._capture = Capture(self.definition.codec, self._clock, keeps_rows=self.definition.keeps_rows)
+    # ---- what is in memory
 
     @property
-    def is_running(self) -> bool:
-        return self.status is TaskStatus.RUNNING
+    def live(self) -> Applier:
+        """The memory. Raises `InternalError` where nothing is loaded."""
+        if self.applier is None:
+            raise InternalError(f"{self.unit} has no state in memory")
+        return self.applier
+
+    @property
+    def position(self) -> int | None:
+        """Where reading goes on; None where that is not known."""
+        return self.stored.position if self.applier is None else self.applier.position
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is not yet time to try a failing record again."""
+        return self.applier is not None and self.applier.failures.is_waiting
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many records this process has applied, and how many it has skipped."""
+        if self.applier is None:
+            return self._stored_counts
+        return self.applier.applied, self.applier.failures.skipped
+
+    @property
+    def can_be_stored(self) -> bool:
+        """Whether the memory is whole, and everything that was taken out of it is stored."""
+        return self.applier is not None and self.applier.is_whole and not self._unsaved
+
+    def view(self) -> Mapping[Any, Any]:
+        """The state, to read."""
+        return self.live.memory.table.view()
+
+    @contextmanager
+    def handing_over(self) -> Iterator[list[OutputRecord]]:
+        """The outputs, to hand over to Kafka. Where the block raises, the memory is not whole."""
+        applier = self.live
+        was_whole, applier.is_whole = applier.is_whole, False
+        yield applier.memory.outbox.take()
+        applier.is_whole = was_whole
+
+    def drop(self) -> None:
+        """Drop the memory: the store has the truth."""
+        applier, self.applier, self._capture = self.applier, None, None
+        self._unsaved = False
+        if applier is not None:
+            self._lifecycle.retire(self.unit, applier.memory.processor)
+
+    def fail(self) -> None:
+        """Drop the memory for good; only a new assignment begins again."""
+        self.drop()
+        self.move(TaskStatus.FAILED)
 
     # ---- loading
 
-    def accept(self, stored: StoredUnit) -> None:
+    def accept(self, stored: StoredUnit | None) -> None:
         """Refuse stored state that this task could not go on with. Raises `StateIncompatibleError`."""
-        old, new = stored.description, self.description
-        if old is None:
+        if stored is None or stored.description is None:
             return
-        problem = None
-        if old.codec != new.codec:
-            problem = f"was written with codec {old.codec}, this run uses {new.codec}; run with --codec {old.codec}"
-        elif old.state_version > new.state_version:
-            problem = (
-                f"has state_version {old.state_version}, the plugin here is older ({new.state_version}); "
-                "install the newer plugin"
-            )
-        elif old.state_version < new.state_version and not self._can_migrate():
-            problem = (
-                f"has state_version {old.state_version}, the plugin has {new.state_version} and no migrate(); "
-                "install the older plugin, or start a new --group"
-            )
-        elif old.partitions != new.partitions:
-            problem = (
-                f"was built over {old.partitions} partitions, the topic has {new.partitions} now, so keys have moved; "
-                "start a new --group to build it again from the log"
-            )
-        elif old.cluster_id and new.cluster_id and old.cluster_id != new.cluster_id:
-            problem = (
-                f"belongs to Kafka cluster {old.cluster_id}, this is {new.cluster_id}; "
-                "name the right brokers, another --group or another --state-dir"
-            )
+        problem = _difference(stored.description, self.description, can_migrate=self._can_migrate())
         if problem:
             raise StateIncompatibleError(f"stored state of {self.unit} {problem}")
 
@@ -160,57 +186,71 @@ class PartitionTask(Applier):
         """Whether memory is what the claim found stored, so that nothing needs loading."""
         stored = claim.previous
         return (
-            self._state is not None
-            and not self._unsaved
+            self.can_be_stored
             and stored is not None
-            and stored.epoch == self.epoch
-            and stored.last_offset == self.stored_offset == self.last_offset
+            and (stored.epoch, stored.version) == (self.epoch, self.version)
+            and self.stored.last_offset == self.live.last_offset
         )
 
-    def loaded(self, claim: Claim, data: dict[Any, Any] | None) -> None:
-        """Take over what was loaded, or go on with memory where `data` is None."""
-        stored = claim.previous
+    def keep(self, claim: Claim) -> None:
+        """Go on with the memory, which the claim found to be as it is stored."""
         self.epoch = claim.epoch
-        if data is None:
-            self._begin_base_anew(stored)
-            return
-        self.void()
-        self._state = State(data)
-        self._processor = self.definition.processor(self.definition.options, self.source)
-        self.last_offset = self.stored_offset = stored.last_offset if stored else -1
-        self.position = self._captured_position = self.stored_position = stored.position if stored else None
-        self.applied, self.skipped = self._counts = self._stored_counts
-        self.missing_offsets = stored.missing_offsets if stored else 0
-        self._anchor = stored.anchor if stored else Anchor()
+        if self._capture is not None:
+            _begin(self._capture, claim.previous)
+
+    def load(self, claim: Claim, data: dict[Any, Any]) -> None:
+        """Begin with what was stored at the claim.
+
+        Raises `PluginError` where the processor cannot be made, and `StateIncompatibleError` where it cannot migrate.
+        """
+        self.drop()
+        stored = claim.previous
+        progress = stored.own_progress if stored else Progress()
+        self.epoch, self.version, self.stored = claim.epoch, stored.version if stored else 0, progress
+        processor = self._lifecycle.make(self.unit, self.definition)
+        outbox = Outbox(self.unit.plugin, self.partition)
+        applied, skipped = self._stored_counts
+        self.applier = Applier(self._host, Memory(processor, Table(data), outbox), progress, applied)
+        self.applier.failures.skipped = skipped
+        self._capture = Capture(
+            self.definition.codec, self._host.clock, self._host.limits, keeps_rows=self.definition.keeps_rows
+        )
+        _begin(self._capture, stored)
         if stored and stored.description:
-            self._begin_base_anew(stored)
             self._migrate(stored.description.state_version)
 
-    def _begin_base_anew(self, stored: StoredUnit | None) -> None:
-        """A claim voids a base that is not finished."""
-        if stored:
-            self._capture.begin(stored.base_bytes, stored.bytes - stored.base_bytes)
-
     def _migrate(self, from_version: int) -> None:
-        if from_version == self.description.state_version:
+        if from_version == self.description.state_version or self._capture is None:
             return
+        self.live.is_whole = False
         try:
-            self.definition.processor.migrate(self._memory, from_version)
-        except Exception as error:
+            self.definition.processor.migrate(self.live.memory.table, from_version)
+        except BaseException as error:
+            if not is_plugin_failure(error):
+                raise
             raise StateIncompatibleError(
                 f"plugin {self.unit.plugin} could not migrate the state of {self.unit} from state_version "
-                f"{from_version} to {self.description.state_version}: {error!r}; what is stored is unchanged"
+                f"{from_version} to {self.description.state_version}: {describe(error)}; what is stored is unchanged"
             ) from error
-        self._capture.rewrites = True
+        self.live.is_whole = self._capture.rewrites = True
+
+    async def open(self) -> None:
+        """Open the processor, once the state is loaded; one that is open stays as it is.
+
+        Raises `PluginError` where that fails. The memory is dropped then: nobody goes on with a processor that is half
+        open.
+        """
+        try:
+            await self._lifecycle.open(self.unit, self.live.memory.processor)
+        except BaseException:
+            self.drop()
+            raise
+
+    # ---- where reading goes on
 
     def start_at(self, offset: int) -> None:
         """Begin a partition that has no position yet."""
-        self.position = offset
-
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing tells yet where reading begins."""
-        return self.position is None
+        self.live.progress = replace(self.live.progress, position=offset)
 
     def check_log(self, log_range: LogRange, record: Record | None) -> None:
         """Make sure that the state can go on with this log; `record` is its one at the last offset, None if it is gone.
@@ -218,8 +258,9 @@ class PartitionTask(Applier):
         Raises `OffsetOutOfRangeError` where the log lost records before they were read, and `TopicRecreatedError`
         where it is not the log that the state was built from.
         """
-        position = self._known_position
-        problem = self._difference(log_range, record)
+        progress = self.live.progress
+        position = _known(progress)
+        problem = _other_log(progress, log_range, record)
         if problem:
             raise TopicRecreatedError(
                 f"{self._beside(log_range)}: {problem}. Choose --on-out-of-range rebuild (set the state aside, start "
@@ -232,92 +273,129 @@ class PartitionTask(Applier):
                 "aside, start at the log's beginning), or another --group"
             )
 
-    def _difference(self, log_range: LogRange, record: Record | None) -> str | None:
-        """What tells that this is another log."""
-        old, new = self._anchor, log_range.topic_id
-        if old.topic_id and new and old.topic_id != new:
-            return f"the topic was re-created (its id was {old.topic_id}, now it is {new})"
-        if self._known_position > log_range.end:
-            return "the topic was re-created, or its log truncated"
-        if record is not None and (record.timestamp, checksum_of(record)) != (old.timestamp, old.checksum):
-            return (
-                f"the record at offset {record.offset} is not the one that the state ends with, so the topic was "
-                "re-created, or its log truncated"
-            )
-        return None
-
     def _beside(self, log_range: LogRange) -> str:
-        ends = "has no records" if self.last_offset < 0 else f"ends with offset {self.last_offset}"
-        return f"{self.unit}: the stored state {ends} and goes on at {self.position}; the log holds {log_range}"
+        progress = self.live.progress
+        ends = "has no records" if progress.last_offset < 0 else f"ends with offset {progress.last_offset}"
+        return f"{self.unit}: the stored state {ends} and goes on at {progress.position}; the log holds {log_range}"
 
     def skip_gap(self, log_range: LogRange) -> int:
         """Go on behind records that the log has lost; gives the first of their offsets."""
-        first = self._known_position
-        self.missing_offsets += log_range.start - first
-        self.position = log_range.start
+        progress = self.live.progress
+        first = _known(progress)
+        missing = progress.missing_offsets + log_range.start - first
+        self.live.progress = replace(progress, position=log_range.start, missing_offsets=missing)
         return first
 
     def belongs_to(self, log_range: LogRange) -> None:
         """The state goes on with this log."""
-        self._anchor = replace(self._anchor, topic_id=log_range.topic_id or self._anchor.topic_id)
+        progress = self.live.progress
+        anchor = replace(progress.anchor, topic_id=log_range.topic_id or progress.anchor.topic_id)
+        self.live.progress = replace(progress, anchor=anchor)
 
     # ---- checkpoints
 
     async def capture(self, budget: BaseBudget | None = None) -> Checkpoint | None:
-        """What changed since the last capture, encoded; None if nothing did.
+        """What changed since the last checkpoint, encoded; None if nothing did.
 
-        `budget`: what the save that it is for may spend on new bases.
+        `budget`: how much the save that it is for may spend on new bases. Nothing may be applied meanwhile.
 
-        Nothing may be applied meanwhile. Each capture must be stored before the next one; if it is not, the memory must
-        be voided.
-
-        Raises `CodecError`, naming the key, for a value that the codec cannot hold, and `TallyError` for one that was
-        tallied but is no number.
+        Raises `InternalError` for memory that is not whole or that is unsaved; `CodecError`, naming the key, for a
+        value that the codec cannot hold; and `TallyError` for one that was tallied but is no number. The task has then
+        failed.
         """
-        state, position = self._memory, self._known_position
-        if position == self._captured_position and not state.is_changed and not self._capture.rewrites:
+        applier, capture = self.live, self._capture
+        if capture is None or not self.can_be_stored:
+            raise InternalError(f"{self.unit}: its memory cannot be stored now")
+        table, progress = applier.memory.table, applier.progress
+        if progress.position == self.stored.position and not table.is_changed and not capture.rewrites:
             return None
-        checkpoint = Checkpoint(
-            unit=self.unit,
-            epoch=self.epoch,
-            previous_offset=self.stored_offset,
-            last_offset=self.last_offset,
-            position=position,
-            keys=0,  # not known before what was tallied is settled, bit by bit
-            description=self.description,
-            anchor=self._newest_anchor(),
-            missing_offsets=self.missing_offsets,
-        )
-        self._unsaved = True  # from now on, also if this is cancelled half-way
+        if len(applier.memory.outbox):
+            raise InternalError(f"{self.unit}: outputs are left that no checkpoint may cover")
+        self._unsaved = True  # until the store has answered "saved", whatever the next lines raise
+        self._captured_counts = self.counts
         try:
-            checkpoint = await self._capture.fill(checkpoint, state, budget or BaseBudget())
+            changes = await capture.take(table, budget or BaseBudget(self._host.limits.base_keys))
         except (CodecError, TallyError) as error:
             self.fail()
-            raise type(error)(
-                f"plugin {self.unit.plugin} on {self.source}: {error}; nothing of this checkpoint was written, the "
-                f"stored state ends at offset {self.stored_offset}"
-            ) from error
-        self._captured_position = position
-        self._counts = (self.applied, self.skipped)
-        return checkpoint
+            raise type(error)(self._not_stored(error, progress)) from error
+        return Checkpoint(
+            unit=self.unit,
+            epoch=self.epoch,
+            version=self.version + 1,
+            progress={self.partition: progress},
+            description=self.description,
+            tables={STATE_TABLE: changes},
+        )
 
-    def fail(self) -> None:
-        """Void the memory for good; only a new assignment begins again."""
-        self.void()
-        self.move(TaskStatus.FAILED)
+    def _not_stored(self, error: FrameworkError, progress: Progress) -> str:
+        return (
+            f"plugin {self.unit.plugin} on {self.partition}: {error}; nothing of this checkpoint was written, which "
+            f"was to cover the offsets {self.stored.last_offset + 1} to {progress.last_offset}. The stored state ends "
+            f"at offset {self.stored.last_offset}"
+        )
 
     def saved(self, checkpoint: Checkpoint) -> None:
         """The store has it."""
+        self.version = checkpoint.version
+        self.stored = checkpoint.own_progress
+        self._stored_counts = self._captured_counts
         self._unsaved = False
-        self.stored_offset = checkpoint.last_offset
-        self.stored_position = checkpoint.position
-        self._stored_counts = self._counts
 
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the state is in memory."""
-        return self._state is not None
 
-    def view(self) -> Mapping[Any, Any]:
-        """The state, to read."""
-        return self._memory.view()
+def _difference(old: Description, new: Description, *, can_migrate: bool) -> str | None:
+    """Why stored state cannot be gone on with, and what to do."""
+    if old.row_format > ROW_FORMAT:
+        return f"has row format {old.row_format}, this framework reads {ROW_FORMAT}; use the framework that wrote it"
+    if old.codec != new.codec:
+        return f"was written with codec {old.codec}, this run uses {new.codec}; run with --codec {old.codec}"
+    if old.state_version > new.state_version:
+        return (
+            f"has state_version {old.state_version}, the plugin here is older ({new.state_version}); "
+            "install the newer plugin"
+        )
+    if old.state_version < new.state_version and not can_migrate:
+        return (
+            f"has state_version {old.state_version}, the plugin has {new.state_version} and no migrate(); "
+            "install the older plugin, or start a new --group"
+        )
+    if old.partitions != new.partitions:
+        return (
+            f"was built over {old.partitions} partitions, the topic has {new.partitions} now, so keys have moved; "
+            "start a new --group to build it again from the log"
+        )
+    if old.cluster_id and new.cluster_id and old.cluster_id != new.cluster_id:
+        return (
+            f"belongs to Kafka cluster {old.cluster_id}, this is {new.cluster_id}; "
+            "name the right brokers, another --group or another --state-dir"
+        )
+    return None
+
+
+def _other_log(progress: Progress, log_range: LogRange, record: Record | None) -> str | None:
+    """Why this is not the log that the state was built from; None where nothing tells that."""
+    old, new = progress.anchor, log_range.topic_id
+    if old.topic_id and new and old.topic_id != new:
+        return f"the topic was re-created (its id was {old.topic_id}, now it is {new})"
+    if _known(progress) > log_range.end:
+        return "the topic was re-created, or its log truncated"
+    if record is None or record.offset != progress.last_offset:  # it may be of a state that was set aside
+        return None
+    if (record.timestamp, checksum_of(record)) != (old.timestamp, old.checksum):
+        return (
+            f"the record at offset {record.offset} is not the one that the state ends with, so the topic was "
+            "re-created, or its log truncated"
+        )
+    return None
+
+
+def _known(progress: Progress) -> int:
+    if progress.position is None:
+        raise InternalError("a position was needed before it was known")
+    return progress.position
+
+
+def _begin(capture: Capture, stored: StoredUnit | None) -> None:
+    """A claim voids a base that is not finished."""
+    table = stored.tables.get(STATE_TABLE) if stored else None
+    table = table or StoredTable(0, 0, 0)
+    capture.begin(table.base_bytes, table.bytes - table.base_bytes)

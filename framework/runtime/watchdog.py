@@ -12,17 +12,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from types import TracebackType
-from typing import Final, Literal, NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 from framework.errors import StalledError
+from framework.policy import OnStall
 from framework.records import TopicPartition
+from framework.runtime.ports import LogEnd
 from framework.runtime.task import PartitionTask, TaskStatus
 
-__all__ = ["SHORTEST_TIMEOUT", "LogEnd", "OnStall", "Sign", "Stall", "Stalls", "Watchdog"]
+__all__ = ["SHORTEST_TIMEOUT", "Sign", "Stall", "Stalls", "Watchdog"]
 
 log = logging.getLogger("framework")
-
-OnStall = Literal["warn", "stop"]
 
 SHORTEST_TIMEOUT: Final = 2.0
 """Seconds; in less, a broker may say nothing although all is well."""
@@ -33,14 +33,6 @@ _LONGEST_INTERVAL: Final = 5.0
 _NAMED: Final = 5
 """Stalls that a message names."""
 _EXIT_STATUS: Final = StalledError.exit_status
-
-
-class LogEnd(NamedTuple):
-    """Where a partition's log ended when the broker last told."""
-
-    offset: int
-    told_at: float
-    """Another number whenever the broker tells again."""
 
 
 class Sign(NamedTuple):
@@ -135,11 +127,11 @@ class _Watched:
             yield Sign("assignment", None, "the group's coordinator has assigned nothing")
         saving = self.worker.saving
         if saving is not None:
-            yield Sign("checkpoint", saving, "a checkpoint is under way (store, or outputs not acknowledged)")
+            yield Sign("checkpoint", saving, "a checkpoint is under way (store, or outputs that are not acknowledged)")
         ends = self.source.log_ends()
         for task in self.worker.tasks:
             if task.status is not TaskStatus.RELEASED and not task.is_waiting:
-                yield self._sign(task, ends.get(task.source))
+                yield self._sign(task, ends.get(task.partition))
 
     def _sign(self, task: PartitionTask, end: LogEnd | None) -> Sign:
         where = f"{task.unit}: {task.status.value} at offset {task.position}"

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from framework.embedded import is_embedded
-from framework.feed import Feed
-from framework.inputs import InputRecord
-from framework.runtime.cluster import connect
+from framework.embedded.broker import is_embedded
+from framework.embedded.feed import Feed
+from framework.embedded.inputs import InputRecord
+from framework.kafka.cluster import connect
 from tests.brokers.traffic import read_topic
 
 COMMAND = (sys.executable, "-m", "framework", "broker")

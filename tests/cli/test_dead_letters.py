@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 from framework import Record
 from framework.cli.main import cli
 from framework.dead_letters import REPLAY_HEADER, to_dead_letter
-from framework.embedded import EmbeddedBroker
+from framework.embedded.broker import EmbeddedBroker
+from framework.kafka.sink import KafkaSink
 from framework.output import OutputRecord
-from framework.runtime.sink import KafkaSink
 from tests.brokers.traffic import make_topic_by_asking, read_topic
 
 _SECONDS = itertools.count()
@@ -47,7 +47,8 @@ def send(servers: str, outputs: Sequence[OutputRecord]) -> None:
     async def send() -> None:
         sink = KafkaSink({"bootstrap_servers": servers})
         for output in outputs:
-            await asyncio.gather(*await sink.send([output]))
+            await sink.send([output])
+            await sink.flushed()
         await sink.stop()
 
     asyncio.run(send())

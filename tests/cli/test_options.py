@@ -100,6 +100,7 @@ def test_defaults() -> None:
         "options": {},
         "group": None,
         "store": "sqlite",
+        "store_options": {},
         "state_dir": Path("state"),
         "codec": "json",
         "bootstrap_servers": None,

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from framework.embedded import PARTITIONS, EmbeddedBroker, SettlingAssignor
-from framework.feed import Feed
-from framework.inputs import Input
+from framework.embedded.broker import PARTITIONS, EmbeddedBroker, PatientAssignor
+from framework.embedded.feed import Feed
+from framework.embedded.inputs import Input
 from tests.brokers import Broker
 from tests.brokers.traffic import read_topic
 
@@ -112,7 +112,7 @@ async def test_a_large_file_keeps_pace_with_a_group(servers: str, large_file: st
         group_id="g",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        partition_assignment_strategy=(SettlingAssignor,),
+        partition_assignment_strategy=(PatientAssignor,),
     )
     await consumer.start()
     arguments = (large_file, "--topic", "t", "--group", "g", "--bootstrap-servers", servers, "--json")

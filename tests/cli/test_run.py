@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from framework import Processor, RecordsLostError
-from framework.feed import Feed
-from framework.inputs import InputRecord
+from framework import runner as runner_module
+from framework.embedded.feed import Feed
+from framework.embedded.inputs import InputRecord
 from framework.plugins import load
-from framework.runtime import runner as runner_module
-from framework.runtime.runner import Runner, RunSettings
-from tests.kafka.worker import framework
+from framework.runner import Runner, RunSettings
+from tests.end_to_end.worker import framework
 
 FLIGHTS = Path(__file__).parents[2] / "examples" / "data" / "flights-2013-01.csv"
 
@@ -76,7 +76,7 @@ def test_the_guarantee_is_printed(tmp_path):
     args = ["run", "--plugin", "keycount", "--input", FLIGHTS, "--stop-at-end", "--store", "sqlite"]
     done = framework(*args, "--on-error", "skip", cwd=tmp_path)
     assert "state: exactly once · outputs: at least once · bad record: skip" in done.stderr
-    assert "store: sqlite state" in done.stderr
+    assert "store: sqlite:state" in done.stderr
     assert (tmp_path / "state").exists()
 
 

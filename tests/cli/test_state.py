@@ -13,20 +13,19 @@ from click.testing import CliRunner, Result
 from framework.cli.main import cli
 from framework.codecs.json import JsonCodec
 from framework.codecs.msgpack import MsgpackCodec
-from framework.stores import Checkpoint, Description, Store, Unit
-from framework.stores.file import FileStore
-from framework.stores.sqlite import SqliteStore
+from framework.plugins import load
+from framework.stores import SAVED, STATE_TABLE, Changes, Checkpoint, Description, Progress, Store, Unit
 
 CODECS = {"json": JsonCodec(), "msgpack": MsgpackCodec()}
 Save = Callable[..., None]
 
 
-@pytest.fixture(params=[SqliteStore, FileStore], ids=lambda store: store.name)
+@pytest.fixture(params=["sqlite", "file"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A store that its owner has open while the commands read it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FRAMEWORK_STORE", request.param.name)
-    opened: Store = request.param(tmp_path / "state")
+    monkeypatch.setenv("FRAMEWORK_STORE", request.param)
+    opened = load([]).open_store(f"{request.param}:{tmp_path / 'state'}", {})
     yield opened
     opened.close()
 
@@ -45,24 +44,30 @@ def save(store: Store) -> Save:
         missing_offsets: int = 0,
     ) -> None:
         unit = Unit(group, plugin, topic, partition)
-        body = CODECS[codec].encode(state)
-        checkpoint = Checkpoint(
-            unit=unit,
-            epoch=store.claim(unit, lambda stored: None).epoch,
-            previous_offset=-1,
-            last_offset=last_offset,
-            position=last_offset + 1,
-            keys=len(state),
-            description=Description(codec, 1, 4, None),
-            rows=() if store.keeps_rows else [body],
-            base=[body] if store.keeps_rows else [],
-            base_begins=store.keeps_rows,
-            base_ends=store.keeps_rows,
-            missing_offsets=missing_offsets,
-        )
-        assert store.save([checkpoint]) == [None]
+        progress = Progress(last_offset, last_offset + 1, missing_offsets=missing_offsets)
+        save_first(store, unit, whole(store, len(state), CODECS[codec].encode(state)), progress, codec)
 
     return save
+
+
+def whole(store: Store, keys: int, row: bytes) -> Changes:
+    """A whole table in one row."""
+    if store.keeps_rows:
+        return Changes(keys, base=[row], base_begins=True, base_ends=True)
+    return Changes(keys, rows=[row])
+
+
+def save_first(store: Store, unit: Unit, changes: Changes, progress: Progress, codec: str = "json") -> None:
+    [claim] = store.claim([unit], lambda unit, stored: None)
+    store_one(store, unit, claim.epoch, 1, changes, progress, codec)
+
+
+def store_one(
+    store: Store, unit: Unit, epoch: int, version: int, changes: Changes, progress: Progress, codec: str = "json"
+) -> None:
+    described = Description(codec, 1, 4, None)
+    checkpoint = Checkpoint(unit, epoch, version, {unit.topic_partition: progress}, described, {STATE_TABLE: changes})
+    assert store.save([checkpoint]) == [SAVED]
 
 
 def state(*args: str) -> Result:
@@ -84,7 +89,7 @@ def test_list_as_json(save: Save) -> None:
     assert second.pop("bytes") >= len('{"a":1,"b":2}')
     assert abs((datetime.fromisoformat(first.pop("saved_at")) - before).total_seconds()) < 600
     assert datetime.fromisoformat(second.pop("saved_at")).tzinfo == UTC
-    unit = {"group": "framework-keycount", "plugin": "keycount", "topic": "test", "epoch": 1}
+    unit = {"group": "framework-keycount", "plugin": "keycount", "topic": "test", "epoch": 1, "version": 1}
     assert first == unit | {"partition": 0, "last_offset": 9, "keys": 1, "codec": "msgpack", "missing_offsets": 3}
     assert second == unit | {"partition": 1, "last_offset": 7, "keys": 2, "codec": "json", "missing_offsets": 0}
 
@@ -93,7 +98,9 @@ def test_list_as_a_table(save: Save) -> None:
     save({"a": 1})
     heads, row = output("list").splitlines()
     assert heads.split("  ")[0] == "topic"
-    assert all(name in heads for name in ("partition", "plugin", "last offset", "keys", "bytes", "codec", "epoch"))
+    assert all(
+        name in heads for name in ("partition", "plugin", "last offset", "keys", "bytes", "codec", "epoch", "version")
+    )
     assert "group" not in heads
     assert row.split()[:5] == ["test", "0", "keycount", "9", "1"]
 
@@ -112,7 +119,7 @@ def test_list_chooses(save: Save) -> None:
 
 
 def test_list_shows_what_is_only_claimed(store: Store) -> None:
-    store.claim(Unit("g", "keycount", "test", 0), lambda stored: None)
+    store.claim([Unit("g", "keycount", "test", 0)], lambda unit, stored: None)
     (unit,) = json.loads(output("list", "--json"))
     assert (unit["last_offset"], unit["keys"], unit["codec"], unit["saved_at"]) == (-1, 0, None, None)
     assert output("list").splitlines()[1].split()[-1] == "-"
@@ -184,13 +191,12 @@ def test_export_is_lossless(save: Save) -> None:
     assert [entry["value"] for entry in exported if entry["partition"] == 1] == [3]
 
 
-@pytest.mark.parametrize("store", [SqliteStore], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_export_folds_the_changes_in(store: Store, save: Save) -> None:
     save({"a": 1, "b": 2}, last_offset=3)
     unit = Unit("framework-keycount", "keycount", "test", 0)
     row = CODECS["json"].encode([{"a": 5, "c": 1}, ["b"]])
-    change = Checkpoint(unit, 1, 3, 4, 5, 2, Description("json", 1, 4, None), [row])
-    assert store.save([change]) == [None]
+    store_one(store, unit, 1, 2, Changes(2, rows=[row]), Progress(4, 5))
     exported = [json.loads(line) for line in output("export", "keycount").splitlines()]
     assert {entry["key"]: entry["value"] for entry in exported} == {"a": 5, "c": 1}
 
@@ -229,8 +235,7 @@ def test_reading_disturbs_no_owner(store: Store, save: Save) -> None:
     assert store.stored() == before
     unit = Unit("framework-keycount", "keycount", "test", 0)
     row = CODECS["json"].encode([{}, []] if store.keeps_rows else {})
-    following = Checkpoint(unit, 1, 3, 4, 5, 1, Description("json", 1, 4, None), [row])
-    assert store.save([following]) == [None]
+    store_one(store, unit, 1, 2, Changes(1, rows=[row]), Progress(4, 5))
 
 
 def test_state_in_an_unknown_codec(store: Store, save: Save) -> None:
@@ -248,13 +253,7 @@ def test_state_in_an_unknown_codec(store: Store, save: Save) -> None:
 @pytest.mark.parametrize("row", [b"[1]", b"{"])
 def test_state_that_makes_no_sense_is_corrupt(store: Store, row: bytes) -> None:
     unit = Unit("framework-keycount", "keycount", "test", 0)
-    epoch = store.claim(unit, lambda stored: None).epoch
-    checkpoint = Checkpoint(
-        unit, epoch, -1, 0, 1, 1, Description("json", 1, 4, None), (), [row], base_begins=True, base_ends=True
-    )
-    if not store.keeps_rows:
-        checkpoint = Checkpoint(unit, epoch, -1, 0, 1, 1, Description("json", 1, 4, None), [row])
-    assert store.save([checkpoint]) == [None]
+    save_first(store, unit, whole(store, 1, row), Progress(0, 1))
     result = state("export", "keycount")
     assert (result.exit_code, result.stdout) == (3, "")
     assert "keycount on test-0" in result.stderr

@@ -1,22 +1,22 @@
 import json
 import shlex
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from framework.checkpoint import fold_rows
+from framework.changes import fold_rows
 from framework.cli.main import cli
 from framework.codecs.json import JsonCodec
 from framework.codecs.msgpack import MsgpackCodec
-from framework.embedded import EmbeddedBroker
-from framework.stores import Description, Store, StoredUnit, Unit
-from framework.stores.file import FileStore
-from framework.stores.sqlite import SqliteStore
+from framework.embedded.broker import EmbeddedBroker
+from framework.plugins import load
+from framework.stores import Description, Progress, StoredUnit, Unit
 from tests.brokers.traffic import make_topic_by_asking
 
-STORES: dict[str, type[Store]] = {"sqlite": SqliteStore, "file": FileStore}
+STORES = ("sqlite", "file")
 CODECS = {"json": JsonCodec(), "msgpack": MsgpackCodec()}
 
 PLUGIN = """
@@ -53,13 +53,12 @@ def take_over(*args: str) -> Result:
 
 
 def contents(store_name: str, codec: str = "json") -> dict[Unit, tuple[StoredUnit, dict[str, int]]]:
-    store = STORES[store_name](Path("state"), read_only=True)
-    try:
+    store = load([]).open_store(f"{store_name}:state", {}, read_only=True)
+    with closing(store):
         return {
-            stored.unit: (stored, fold_rows(CODECS[codec], store.rows(stored.unit))) for stored in store.stored("g")
+            stored.unit: (stored, fold_rows(CODECS[codec], (row for _, row in store.load(stored.unit))))
+            for stored in store.stored("g")
         }
-    finally:
-        store.close()
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -73,7 +72,7 @@ def test_takes_over_every_partition(store_name: str, codec: str) -> None:
     assert list(taken) == [first, second]
     stored, counts = taken[first]
     assert counts == {"123123": 1, "4444": 1, "321": 2, "5555": 1}
-    assert (stored.last_offset, stored.position, stored.keys) == (4, 5, 4)
+    assert (stored.own_progress, stored.keys) == (Progress(4, 5), 4)
     assert stored.description == Description(codec, 3, 3, None)
     assert taken[second][1] == {"a": 1}
     assert [row.split()[:5] for row in result.stdout.splitlines()[1:]] == [
@@ -92,8 +91,7 @@ def test_says_how_to_go_on(store_name: str) -> None:
         "--plugin": "counter.py",
         "--group": "g",
         "--topic": "test",
-        "--store": store_name,
-        "--state-dir": "state",
+        "--store": f"{store_name}:state",
         "--codec": "json",
     }
 

@@ -1,8 +1,5 @@
 """The partition task, step by step, without a store or Kafka."""
 
-import asyncio
-import itertools
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,261 +8,431 @@ import pytest
 from framework import (
     Anchor,
     Batch,
-    Checkpoint,
     Claim,
     CodecError,
     Description,
-    DeserializationError,
     InternalError,
     OffsetOutOfRangeError,
+    PluginError,
     Processor,
+    Progress,
     Record,
-    RecordError,
     StateIncompatibleError,
-    StoredUnit,
     TallyError,
-    TopicPartition,
     TopicRecreatedError,
-    Unit,
 )
+from framework.changes import fold_rows
 from framework.codecs.json import JsonCodec
-from framework.formats import format_named
-from framework.runtime import capture as capture_module
-from framework.runtime import task as task_module
 from framework.runtime.anchor import checksum_of
-from framework.runtime.applier import Definition, Rewind
-from framework.runtime.policy import ErrorPolicy
-from framework.runtime.task import LogRange, PartitionTask, TaskStatus
+from framework.runtime.applier import Rewind
+from framework.runtime.capture import BaseBudget
+from framework.runtime.lifecycle import Lifecycle
+from framework.runtime.limits import Limits
+from framework.runtime.ports import LogRange
+from framework.runtime.task import PartitionTask, TaskStatus
+from framework.stores import STATE_TABLE
+from tests.runtime.played import (
+    KINDS,
+    PARTITION,
+    Clock,
+    Count,
+    breathe,
+    captured,
+    make_batch,
+    make_task,
+    rows_of,
+    running,
+    stored_unit,
+)
 
-UNIT = Unit("group", "count", "topic", 0)
-DESCRIPTION = Description("json", 1, 3, "cluster")
+# ---- its life
+
+STEPS = {
+    TaskStatus.ASSIGNED: {TaskStatus.LOADING, TaskStatus.RELEASED, TaskStatus.FAILED},
+    TaskStatus.LOADING: {TaskStatus.SEEKING, TaskStatus.RELEASED, TaskStatus.FAILED},
+    TaskStatus.SEEKING: {TaskStatus.RUNNING, TaskStatus.RELEASED, TaskStatus.FAILED},
+    TaskStatus.RUNNING: {TaskStatus.DRAINING, TaskStatus.ASSIGNED, TaskStatus.FAILED},
+    TaskStatus.DRAINING: {TaskStatus.RELEASED, TaskStatus.FAILED},
+    TaskStatus.RELEASED: {TaskStatus.ASSIGNED, TaskStatus.FAILED},
+    TaskStatus.FAILED: {TaskStatus.RELEASED, TaskStatus.FAILED},
+}
 
 
-class Count(Processor):
-    api_version = 1
+@pytest.mark.parametrize("status", list(TaskStatus))
+def test_only_the_steps_of_the_diagram_are_possible(status):
+    task = make_task()
+    for following in TaskStatus:
+        task.status = status
+        if following in STEPS[status]:
+            task.move(following)
+            assert task.status is following
+        else:
+            with pytest.raises(InternalError, match=f"from {status.value} to {following.value}"):
+                task.move(following)
+            assert task.status is status
 
-    def process(self, record, state, out):
-        if record.value == b"bad":
+
+def test_without_memory_there_is_no_state():
+    task = make_task()
+    with pytest.raises(InternalError, match="has no state in memory"):
+        task.view()
+    assert not task.can_be_stored
+    assert (task.position, task.counts, task.is_waiting) == (None, (0, 0), False)
+
+
+async def test_what_is_dropped_and_loaded_again_counts_as_it_was_stored():
+    task = running(make_task())
+    await task.live.apply(make_batch(["a", "b"]), breathe)
+    checkpoint = await captured(task)
+    await task.live.apply(make_batch(["c"], at=2), breathe)
+    task.saved(checkpoint)
+    assert task.counts == (3, 0)
+    task.drop()
+    assert task.counts == (2, 0)
+    assert task.position == 2
+    task.move(TaskStatus.ASSIGNED)
+    running(task, Claim(2, stored_unit(1, 2)), {"a": 1, "b": 1})
+    assert task.counts == (2, 0)
+
+
+# ---- what it accepts
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        (Description("msgpack", 1, 3, "cluster"), "codec msgpack"),
+        (Description("json", 2, 3, "cluster"), "install the newer plugin"),
+        (Description("json", 1, 4, "cluster"), "4 partitions"),
+        (Description("json", 1, 3, "elsewhere"), "Kafka cluster elsewhere"),
+        (Description("json", 1, 3, "cluster", row_format=99), "row format 99"),
+    ],
+)
+def test_refuses_state_that_it_could_not_go_on_with(description, message):
+    with pytest.raises(StateIncompatibleError, match=message):
+        make_task().accept(stored_unit(description=description))
+
+
+def test_accepts_its_own_state_and_one_whose_cluster_is_unknown():
+    make_task().accept(None)
+    make_task().accept(stored_unit())
+    make_task().accept(stored_unit(description=None))
+    make_task().accept(stored_unit(description=Description("json", 1, 3, None)))
+
+
+# ---- migration
+
+NEWER = Description("json", 2, 3, "cluster")
+
+
+class Newer(Count):
+    state_version = 2
+
+    @classmethod
+    def migrate(cls, state, from_version):
+        for key in list(state):
+            state[key] *= 100
+
+
+async def test_migrates_older_state_at_the_same_offset():
+    task = make_task(Newer, description=NEWER)
+    old = stored_unit(7, 8, version=4)
+    task.accept(old)
+    running(task, Claim(2, old), {"a": 1})
+    assert task.view() == {"a": 100}
+    checkpoint = await captured(task)
+    assert (checkpoint.own_progress, checkpoint.version) == (Progress(7, 8), 5)
+    changes = checkpoint.tables[STATE_TABLE]
+    assert (changes.base_begins, changes.base_ends, changes.rows) == (True, True, ())
+    assert [JsonCodec().decode(piece) for piece in changes.base] == [{"a": 100}]
+    task.saved(checkpoint)
+    assert await task.capture() is None
+
+
+def test_older_state_without_migrate_is_refused():
+    class NoWay(Count):
+        state_version = 2
+
+    with pytest.raises(StateIncompatibleError, match="no migrate"):
+        make_task(NoWay, description=NEWER).accept(stored_unit())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_migration_that_fails_says_so_and_nothing_of_it_can_be_stored(kind):
+    class Failing(Newer):
+        @classmethod
+        def migrate(cls, state, from_version):
             state["half"] = "done"
-            raise ValueError("no good")
-        if record.value == b"send":
-            out.send("other", "x", key=record.key)
-        state[record.key] = state.get(record.key, 0) + 1
+            raise kind
+
+    task = make_task(Failing, description=NEWER)
+    with pytest.raises(
+        StateIncompatibleError,
+        match=rf"count could not migrate the state of .* from state_version 1 to 2: {kind.__name__}.*is unchanged",
+    ):
+        running(task, Claim(2, stored_unit(7, 8)), {"a": 1})
+    assert not task.can_be_stored
 
 
-class CountBatch(Processor):
-    api_version = 1
+def test_an_interrupted_migration_is_interrupted_and_nothing_of_it_can_be_stored():
+    class Interrupted(Newer):
+        @classmethod
+        def migrate(cls, state, from_version):
+            raise KeyboardInterrupt
 
-    def process_batch(self, batch, state, out):
-        for key, value in zip(batch.keys, batch.values, strict=True):
-            state[key] = state.get(key, 0) + 1
-            if value == b"bad":
-                raise ValueError("no good")
-
-
-class CountAsync(Count):
-    async def process(self, record, state, out):
-        await asyncio.sleep(0)
-        super().process(record, state, out)
+    task = make_task(Interrupted, description=NEWER)
+    with pytest.raises(KeyboardInterrupt):
+        running(task, Claim(2, stored_unit(7, 8)), {"a": 1})
+    assert not task.can_be_stored
 
 
-def make_task(processor: type[Processor] = Count, *, on_error="stop", keeps_rows=True, failed=None, **formats: str):
-    definition = Definition(
-        name="count",
-        processor=processor,
-        options=None,
-        codec=JsonCodec(),
-        key_format=format_named(formats.get("key_format", "utf8")),
-        value_format=format_named(formats.get("value_format", "bytes")),
-        on_error=ErrorPolicy(on_error),
-        keeps_rows=keeps_rows,
-        on_records_failed=lambda *args: failed.append(args) if failed is not None else None,
-    )
-    clock = itertools.count()
-    return PartitionTask(UNIT, definition, DESCRIPTION, lambda: float(next(clock)))
+# ---- warm memory
 
 
-def stored(*, description: Description | None = DESCRIPTION, epoch=1, last_offset=-1, position: int | None = 0, size=0):
-    return StoredUnit(UNIT, description, epoch, last_offset, position, 0, size, 0, None)
-
-
-def running(task: PartitionTask, claim: Claim | None = None, data: dict[Any, Any] | None = None) -> PartitionTask:
-    task.move(TaskStatus.LOADING)
-    task.loaded(claim or Claim(1, None), {} if data is None else data)
-    if task.is_new:
-        task.start_at(0)
-    task.move(TaskStatus.SEEKING)
-    task.move(TaskStatus.RUNNING)
+async def saved_once(**chosen: Any) -> PartitionTask:
+    """A task with one checkpoint, of version 1 and epoch 1, that ends with offset 0."""
+    task = running(make_task(**chosen))
+    await task.live.apply(make_batch(["a"]), breathe)
+    task.saved(await captured(task))
     return task
 
 
-def batch(
-    keys: Sequence[str | bytes | None], *, at: int = 0, values: Sequence[bytes] | None = None, start: int | None = None
-) -> Batch:
-    n = len(keys)
-    return Batch(
-        source=TopicPartition("topic", 0),
-        start=at if start is None else start,
-        end=at + n,
-        offsets=list(range(at, at + n)),
-        timestamps=[0] * n,
-        keys=[key.encode() if isinstance(key, str) else key for key in keys],
-        values=values or [b"v"] * n,
-        headers=[()] * n,
-    )
+OURS = Claim(2, stored_unit(0, 1))
 
 
-async def captured(task: PartitionTask) -> Checkpoint:
-    checkpoint = await task.capture()
-    assert checkpoint is not None
-    return checkpoint
+async def test_warm_memory_is_taken_up_only_if_the_store_is_still_ours():
+    task = await saved_once()
+    assert task.holds(OURS)
+    assert not task.holds(Claim(3, stored_unit(0, 1, epoch=2)))
+    assert not task.holds(Claim(2, stored_unit(0, 1, version=2)))
+    assert not task.holds(Claim(2, stored_unit(0, 1, version=0)))
+    assert not task.holds(Claim(1, None))
+    await task.live.apply(make_batch(["a"], at=1), breathe)
+    assert not task.holds(OURS)
+    task.drop()
+    assert not task.holds(OURS)
 
 
-def row(checkpoint: Checkpoint) -> Any:
-    (body,) = checkpoint.rows
-    return JsonCodec().decode(body)
+async def test_warm_memory_in_which_a_record_is_half_applied_is_not_taken_up():
+    task = await saved_once()
+    assert task.holds(OURS)
+    with pytest.raises(Rewind):
+        await task.live.apply(make_batch(["a"], at=1, values=[b"bad"]), breathe)
+    assert not task.holds(OURS)
 
 
-async def breathe() -> None:
-    await asyncio.sleep(0)
+async def test_warm_memory_of_which_the_log_is_read_further_without_records_is_taken_up():
+    task = await saved_once()
+    await task.live.apply(Batch(PARTITION, 1, 7, [], [], [], [], []), breathe)
+    assert task.holds(OURS)
+    task.keep(OURS)
+    assert (await captured(task)).own_progress.position == 7
 
 
-PROCESSORS = pytest.mark.parametrize("processor", [Count, CountBatch, CountAsync])
-
-
-@PROCESSORS
-async def test_applies_records_in_order_and_captures_what_changed(processor):
-    task = running(make_task(processor))
-    await task.apply(batch(["a", "b", "a", None]), breathe)
-    assert (task.last_offset, task.position) == (3, 4)
+async def test_warm_memory_goes_on_under_the_new_epoch():
+    task = await saved_once()
+    task.keep(OURS)
+    await task.live.apply(make_batch(["a"], at=1), breathe)
     checkpoint = await captured(task)
-    assert (checkpoint.previous_offset, checkpoint.last_offset, checkpoint.position) == (-1, 3, 4)
-    assert row(checkpoint) == [{"a": 2, "b": 1, None: 1}, []]
+    assert (checkpoint.epoch, checkpoint.version) == (2, 2)
+    assert rows_of(checkpoint) == [[{"a": 2}, []]]
+
+
+async def test_warm_memory_is_not_taken_up_where_what_was_captured_is_not_stored():
+    task = make_task(Newer, description=NEWER)
+    running(task, Claim(2, stored_unit(7, 8)), {"a": 1})
+    checkpoint = await captured(task)
+    assert not task.holds(Claim(3, stored_unit(7, 8, epoch=2)))
+    task.saved(checkpoint)
+    assert task.holds(Claim(3, stored_unit(7, 8, epoch=2, version=2)))
+
+
+async def test_a_claim_begins_an_unfinished_base_anew():
+    limits = Limits(base_floor=1, first_row_keys=1, largest_row_keys=1, base_keys=1)
+    task = running(make_task(limits=limits))
+    for offset, key in enumerate("abcdefgh"):
+        await task.live.apply(make_batch([key], at=offset), breathe)
+        checkpoint = await captured(task)
+        task.saved(checkpoint)
+    changes = checkpoint.tables[STATE_TABLE]
+    assert changes.base
+    assert not changes.base_ends
+    task.keep(Claim(2, stored_unit(7, 8, version=8, row_bytes=100)))
+    await task.live.apply(make_batch(["i"], at=8), breathe)
+    assert (await captured(task)).tables[STATE_TABLE].base_begins
+
+
+# ---- outputs on their way
+
+
+async def test_outputs_that_were_not_handed_over_are_not_covered_by_a_checkpoint():
+    task = running(make_task())
+    await task.live.apply(make_batch(["a"], values=[b"send"]), breathe)
+    with pytest.raises(InternalError, match="outputs are left"):
+        await task.capture()
+    with task.handing_over() as outputs:
+        assert [output.value for output in outputs] == [b"x"]
+        assert not task.can_be_stored
+    assert (await captured(task)).own_progress.last_offset == 0
+
+
+@pytest.mark.parametrize("kind", [*KINDS, KeyboardInterrupt])
+async def test_where_handing_over_fails_the_memory_cannot_be_stored(kind):
+    task = await saved_once()
+    with pytest.raises(kind), task.handing_over():
+        raise kind
+    assert not task.can_be_stored
+    assert not task.holds(OURS)
+    with pytest.raises(InternalError, match="cannot be stored now"):
+        await task.capture()
+
+
+async def test_handing_over_does_not_make_memory_whole_that_is_not():
+    task = running(make_task())
+    with pytest.raises(Rewind):
+        await task.live.apply(make_batch(["a"], values=[b"bad"]), breathe)
+    with task.handing_over():
+        pass
+    assert not task.can_be_stored
+
+
+# ---- the processor
+
+
+async def test_a_processor_is_opened_once_also_where_its_memory_is_kept():
+    opened: list[Processor] = []
+
+    class Opens(Count):
+        async def open(self):
+            opened.append(self)
+
+    task = await saved_once(processor=Opens)
+    await task.open()
+    task.keep(OURS)
+    await task.open()
+    assert len(opened) == 1
+    task.drop()
+    task.load(Claim(3, stored_unit(0, 1, epoch=2)), {"a": 1})
+    await task.open()
+    assert len(opened) == 2
+    assert opened[0] is not opened[1]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, KeyboardInterrupt])
+async def test_a_processor_that_cannot_be_opened_is_closed_and_its_memory_dropped(kind):
+    closed: list[Processor] = []
+
+    class Fails(Count):
+        async def open(self):
+            raise kind
+
+        async def close(self):
+            closed.append(self)
+
+    lifecycle = Lifecycle()
+    task = await saved_once(processor=Fails, lifecycle=lifecycle)
+    with pytest.raises(KeyboardInterrupt if kind is KeyboardInterrupt else PluginError):
+        await task.open()
+    assert task.applier is None
+    await lifecycle.finish()
+    assert len(closed) == 1
+
+
+# ---- checkpoints
+
+
+async def test_captures_what_changed():
+    task = running(make_task())
+    await task.live.apply(make_batch(["a", "b", "a", None]), breathe)
+    checkpoint = await captured(task)
+    assert (checkpoint.epoch, checkpoint.version) == (1, 1)
+    assert (checkpoint.own_progress.last_offset, checkpoint.own_progress.position) == (3, 4)
+    assert rows_of(checkpoint) == [[{"a": 2, "b": 1, None: 1}, []]]
     task.saved(checkpoint)
     assert await task.capture() is None
-    await task.apply(batch(["b"], at=4), breathe)
+    await task.live.apply(make_batch(["b"], at=4), breathe)
     second = await captured(task)
-    assert second.previous_offset == 3
-    assert row(second) == [{"b": 2}, []]
+    assert second.version == 2
+    assert rows_of(second) == [[{"b": 2}, []]]
 
 
-@PROCESSORS
-async def test_skips_what_it_has(processor):
-    task = running(make_task(processor), Claim(2, stored(last_offset=2, position=3)), {"a": 3})
-    await task.apply(batch(["a"] * 3), breathe)
-    assert task.view() == {"a": 3}
-    await task.apply(batch(["a"] * 3, at=1), breathe)
-    assert task.view() == {"a": 4}
-    assert task.position == 4
-
-
-async def test_refuses_a_gap_in_what_was_read():
+async def test_a_position_alone_is_a_checkpoint():
     task = running(make_task())
-    with pytest.raises(InternalError, match="records 0 to 5 never came"):
-        await task.apply(batch(["a"], at=5), breathe)
-
-
-async def test_follows_a_position_that_moves_without_records():
-    task = running(make_task())
-    await task.apply(Batch(TopicPartition("topic", 0), 0, 7, [], [], [], [], []), breathe)
-    assert (task.last_offset, task.position) == (-1, 7)
+    await task.live.apply(Batch(PARTITION, 0, 7, [], [], [], [], []), breathe)
     checkpoint = await captured(task)
-    assert (checkpoint.rows, checkpoint.position, checkpoint.last_offset) == ([], 7, -1)
+    assert checkpoint.own_progress == Progress(-1, 7)
+    assert rows_of(checkpoint) == []
 
 
-@PROCESSORS
-async def test_a_failing_record_rewinds_and_leaves_no_trace(processor):
-    task = running(make_task(processor))
-    records = batch(["a", "b", "c"], values=[b"v", b"bad", b"v"])
-    with pytest.raises(Rewind):
-        await task.apply(records, breathe)
-    task.void()
-    task.move(TaskStatus.ASSIGNED)
-    running(task)
-    with pytest.raises(RecordError, match=r"count failed on topic-0 offset 1, key 'b': ValueError\('no good'\)"):
-        await task.apply(records, breathe)
-    assert task.view() == {"a": 1}
-    assert (task.last_offset, task.position) == (0, 1)
-
-
-@PROCESSORS
-async def test_skip_goes_on_behind_the_failing_record(processor):
-    failed: list[Any] = []
-    task = running(make_task(processor, on_error="skip", failed=failed))
-    records = batch(["a", "b", "c"], values=[b"v", b"bad", b"v"])
-    with pytest.raises(Rewind):
-        await task.apply(records, breathe)
-    task.void()
-    task.move(TaskStatus.ASSIGNED)
-    running(task)
-    await task.apply(records, breathe)
-    assert task.view() == {"a": 1, "c": 1}
-    assert (task.last_offset, task.position, task.applied, task.skipped) == (2, 3, 2, 1)
-    assert [(plugin, list(errors)) for plugin, _, errors in failed] == [("count", [1])]
-
-
-@pytest.mark.parametrize("values", [[b"1", b"x", b"2"], [b"x", b"1", b"2"], [b"1", b"2", b"x"]])
-async def test_what_cannot_be_deserialized_never_reaches_the_plugin(values):
-    task = running(make_task(value_format="int", on_error="skip"))
-    await task.apply(batch(["a"] * 3, values=values), breathe)
-    assert task.view() == {"a": 2}
-    assert (task.position, task.skipped) == (3, 1)
-
-
-async def test_a_key_that_is_not_utf8_stops_before_it():
+async def test_what_was_captured_is_not_captured_again_before_it_is_stored():
     task = running(make_task())
-    with pytest.raises(DeserializationError, match="topic-0 offset 1: the key is not utf8"):
-        await task.apply(batch(["a", b"\xff", "a"]), breathe)
-    assert task.view() == {"a": 1}
-    assert (task.last_offset, task.position) == (0, 1)
+    await task.live.apply(make_batch(["a"]), breathe)
     checkpoint = await captured(task)
-    assert checkpoint.position == 1
+    await task.live.apply(make_batch(["a"], at=1), breathe)
+    assert not task.can_be_stored
+    with pytest.raises(InternalError, match="cannot be stored now"):
+        await task.capture()
+    task.saved(checkpoint)
+    assert rows_of(await captured(task)) == [[{"a": 2}, []]]
 
 
-async def test_outputs_of_a_failing_record_are_dropped():
-    class SendThenFail(Processor):
-        api_version = 1
-
-        def process(self, record, state, out):
-            out.send("other", record.value)
-            if record.value == b"bad":
-                raise ValueError
-
-    task = running(make_task(SendThenFail, on_error="skip"))
-    records = batch(["a", "b", "c"], values=[b"1", b"bad", b"2"])
-    with pytest.raises(Rewind):
-        await task.apply(records, breathe)
-    task.void()
-    task.move(TaskStatus.ASSIGNED)
-    running(task)
-    await task.apply(records, breathe)
-    assert [output.value for output in task.take_outputs()] == [b"1", b"2"]
-
-
-async def test_stops_between_records_when_it_is_drained():
+async def test_memory_in_which_a_record_is_half_applied_is_not_captured():
     task = running(make_task())
-    task._clock = iter(range(0, 10_000, 1)).__next__
-
-    async def drain() -> None:
-        task.move(TaskStatus.DRAINING)
-
-    await task.apply(batch(["a"] * 1000), drain)
-    assert task.position == task.last_offset + 1 == task.view()["a"] == 64
-    assert (await captured(task)).last_offset == 63
+    with pytest.raises(Rewind):
+        await task.live.apply(make_batch(["a", "b"], values=[b"v", b"bad"]), breathe)
+    assert not task.can_be_stored
+    with pytest.raises(InternalError, match="cannot be stored now"):
+        await task.capture()
 
 
-async def test_a_value_that_the_codec_cannot_hold_is_named_and_nothing_is_captured():
-    class Bad(Processor):
-        api_version = 1
+class Failing(JsonCodec):
+    """Raises for a value that holds `unstorable`."""
 
-        def process(self, record, state, out):
-            state[record.key] = object() if record.key == "b" else 1
+    kind: type[BaseException] = ValueError
 
-    task = running(make_task(Bad))
-    await task.apply(batch(["a", "b"]), breathe)
-    with pytest.raises(CodecError, match=r"codec json cannot hold the state of key 'b'.*object"):
+    def encode(self, value: Any) -> bytes:
+        if "unstorable" in repr(value):
+            raise self.kind("as told")
+        return super().encode(value)
+
+
+class Keep(Processor):
+    api_version = 1
+    value_format = "utf8"
+
+    def process(self, record, state, out):
+        state[record.key] = record.value
+
+
+@pytest.mark.parametrize("keeps_rows", [True, False])
+@pytest.mark.parametrize("kind", [*KINDS, CodecError, TypeError])
+async def test_whatever_encoding_raises_nothing_is_captured_and_the_key_is_named(kind, keeps_rows):
+    codec = Failing()
+    codec.kind = kind
+    task = running(
+        make_task(Keep, codec=codec, value_format="utf8", keeps_rows=keeps_rows), Claim(1, stored_unit(4, 5))
+    )
+    await task.live.apply(make_batch(["a", "b", "c"], at=5, values=[b"1", b"unstorable", b"3"]), breathe)
+    with pytest.raises(
+        CodecError,
+        match=r"plugin count on topic-0: codec json cannot hold the state of key 'b' \(value of type str\): .*; "
+        r"nothing of this checkpoint was written, which was to cover the offsets 5 to 7\. The stored state ends at "
+        r"offset 4",
+    ):
         await task.capture()
     assert task.status is TaskStatus.FAILED
+    assert not task.can_be_stored
+    assert not task.holds(Claim(2, stored_unit(4, 5)))
+
+
+async def test_an_interrupt_out_of_encoding_is_raised_on_and_nothing_can_be_stored():
+    codec = Failing()
+    codec.kind = KeyboardInterrupt
+    task = running(make_task(Keep, codec=codec, value_format="utf8"))
+    await task.live.apply(make_batch(["a"], values=[b"unstorable"]), breathe)
+    with pytest.raises(KeyboardInterrupt):
+        await task.capture()
+    assert not task.can_be_stored
 
 
 @pytest.mark.parametrize("keeps_rows", [True, False])
@@ -278,7 +445,7 @@ async def test_what_was_tallied_but_cannot_be_counted_fails_the_task_and_names_t
             state.tally(["a", "b"])
 
     task = running(make_task(Mixed, keeps_rows=keeps_rows))
-    await task.apply(batch(["a", "b"]), breathe)
+    await task.live.apply(make_batch(["a", "b"]), breathe)
     with pytest.raises(
         TallyError, match=r"plugin count on topic-0: key 'b' was tallied, but its value is of type str; nothing"
     ):
@@ -286,111 +453,53 @@ async def test_what_was_tallied_but_cannot_be_counted_fails_the_task_and_names_t
     assert task.status is TaskStatus.FAILED
 
 
-@pytest.mark.parametrize(
-    ("description", "message"),
-    [
-        (Description("msgpack", 1, 3, "cluster"), "codec msgpack"),
-        (Description("json", 2, 3, "cluster"), "install the newer plugin"),
-        (Description("json", 1, 4, "cluster"), "4 partitions"),
-        (Description("json", 1, 3, "elsewhere"), "Kafka cluster elsewhere"),
-    ],
-)
-def test_refuses_state_that_it_could_not_go_on_with(description, message):
-    with pytest.raises(StateIncompatibleError, match=message):
-        make_task().accept(stored(description=description))
+async def test_a_key_that_comes_back_as_another_type_is_exact_after_a_load():
+    class Swap(Processor):
+        api_version = 1
+        value_format = "json"
 
+        def process(self, record, state, out):
+            state.pop(1, None)
+            state[record.value] = "here"
 
-def test_accepts_its_own_state_and_one_whose_cluster_is_unknown():
-    make_task().accept(stored())
-    make_task().accept(stored(description=None))
-    make_task().accept(stored(description=Description("json", 1, 3, None)))
-
-
-async def test_migrates_older_state_at_the_same_offset():
-    class Newer(Count):
-        state_version = 2
-
-        @classmethod
-        def migrate(cls, state, from_version):
-            for key in list(state):
-                state[key] *= 100
-
-    task = make_task(Newer)
-    task.description = Description("json", 2, 3, "cluster")
-    old = stored(last_offset=7, position=8)
-    task.accept(old)
-    running(task, Claim(2, old), {"a": 1})
-    assert task.view() == {"a": 100}
-    checkpoint = await captured(task)
-    assert (checkpoint.previous_offset, checkpoint.last_offset, checkpoint.position) == (7, 7, 8)
-    assert (checkpoint.base_begins, checkpoint.base_ends, checkpoint.rows) == (True, True, ())
-    assert [JsonCodec().decode(piece) for piece in checkpoint.base] == [{"a": 100}]
-
-
-def test_older_state_without_migrate_is_refused():
-    class Newer(Count):
-        state_version = 2
-
-    task = make_task(Newer)
-    task.description = Description("json", 2, 3, "cluster")
-    with pytest.raises(StateIncompatibleError, match="no migrate"):
-        task.accept(stored())
-
-
-async def test_warm_memory_is_taken_up_only_if_the_store_is_still_ours():
-    task = running(make_task())
-    await task.apply(batch(["a"]), breathe)
-    task.saved(await captured(task))
-    assert task.holds(Claim(2, stored(epoch=1, last_offset=0, position=1)))
-    assert not task.holds(Claim(3, stored(epoch=2, last_offset=0, position=1)))
-    assert not task.holds(Claim(2, stored(epoch=1, last_offset=5, position=6)))
-    assert not task.holds(Claim(1, None))
-    await task.apply(batch(["a"], at=1), breathe)
-    assert not task.holds(Claim(2, stored(epoch=1, last_offset=0, position=1)))
-    task.void()
-    assert not task.holds(Claim(2, stored(epoch=1, last_offset=0, position=1)))
-
-
-async def test_warm_memory_is_not_taken_up_where_what_was_captured_is_not_stored():
-    class Newer(Count):
-        state_version = 2
-
-        @classmethod
-        def migrate(cls, state, from_version):
-            state["a"] = 100
-
-    task = make_task(Newer)
-    task.description = Description("json", 2, 3, "cluster")
-    running(task, Claim(2, stored(last_offset=7, position=8)), {"a": 1})
-    checkpoint = await captured(task)
-    assert not task.holds(Claim(3, stored(epoch=2, last_offset=7, position=8)))
-    task.saved(checkpoint)
-    assert task.holds(Claim(3, stored(epoch=2, last_offset=7, position=8)))
-
-
-async def test_a_claim_begins_an_unfinished_base_anew(monkeypatch):
-    monkeypatch.setattr(capture_module, "_BASE_FLOOR", 1)
-    monkeypatch.setattr(capture_module, "_FIRST_PIECE", 1)
-    monkeypatch.setattr(capture_module, "_LARGEST_PIECE", 1)
-    monkeypatch.setattr(capture_module, "_BASE_KEYS", 1)
-    task = running(make_task())
-    for offset, key in enumerate("abcde"):
-        await task.apply(batch([key], at=offset), breathe)
+    rows: list[bytes] = []
+    task = running(make_task(Swap, value_format="json"))
+    for offset, value in enumerate([b"1", b"true", b"1.0"]):
+        await task.live.apply(make_batch(["a"], at=offset, values=[value]), breathe)
         checkpoint = await captured(task)
+        rows += checkpoint.tables[STATE_TABLE].rows
         task.saved(checkpoint)
-    assert checkpoint.base
-    assert not checkpoint.base_ends
-    task.loaded(Claim(2, stored(last_offset=4, position=5, size=100)), None)
-    await task.apply(batch(["f"], at=5), breathe)
-    assert (await captured(task)).base_begins
+        [(key, _)] = fold_rows(JsonCodec(), rows).items()
+        assert repr(key) == repr(JsonCodec().decode(value))
 
 
-LAST = Record("topic", 0, 9, 1000, b"a", b"v")
+async def test_a_store_that_keeps_no_rows_gets_the_whole_state():
+    task = running(make_task(keeps_rows=False))
+    await task.live.apply(make_batch(["a", "b"]), breathe)
+    task.saved(await captured(task))
+    await task.live.apply(make_batch(["a"], at=2), breathe)
+    assert rows_of(await captured(task)) == [{"a": 2, "b": 1}]
+
+
+async def test_what_a_save_may_spend_on_bases_is_shared():
+    limits = Limits(base_floor=1, base_keys=3)
+    budget = BaseBudget(4)
+    for left in (1, 0, 0):
+        task = make_task(limits=limits)
+        running(task, Claim(1, stored_unit(row_bytes=100)), dict.fromkeys("klm", 1))
+        task.start_at(9)
+        await task.capture(budget)
+        assert budget.keys == left
+
+
+# ---- the log
+
+LAST = Record(*PARTITION, 9, 1000, b"a", b"v")
 ANCHOR = Anchor("id", LAST.timestamp, checksum_of(LAST))
 
 
 def at_ten(anchor: Anchor = ANCHOR) -> PartitionTask:
-    return running(make_task(), Claim(2, replace(stored(last_offset=9, position=10), anchor=anchor)), {"a": 1})
+    return running(make_task(), Claim(2, stored_unit(9, 10, anchor=anchor)), {"a": 1})
 
 
 def test_what_the_log_has_lost_is_told_with_the_choices():
@@ -427,110 +536,47 @@ def test_edges_of_the_log_are_in_range(log_range, record, anchor):
     at_ten(anchor).check_log(log_range, record)
 
 
-@PROCESSORS
-async def test_the_anchor_is_of_the_last_offset(processor):
-    records = batch(["a", "b", "a"], at=10, values=[b"1", b"2", b"3"])
-    task = running(make_task(processor), Claim(2, replace(stored(last_offset=9, position=10), anchor=ANCHOR)), {})
-    assert (await captured_after_move(task)).anchor == ANCHOR
-    await task.apply(records, breathe)
-    assert (await captured(task)).anchor == Anchor("id", 0, checksum_of(records[2]))
-    await task.apply(Batch(TopicPartition("topic", 0), 13, 20, [], [], [], [], []), breathe)
-    assert (await captured(task)).anchor == Anchor("id", 0, checksum_of(records[2]))
-
-
-async def captured_after_move(task: PartitionTask) -> Checkpoint:
-    task._captured_position = None
-    return await captured(task)
-
-
-async def test_a_checkpoint_amid_a_batch_has_the_anchor_of_the_record_before():
-    records = batch(["a"] * 1000, values=[b"%d" % number for number in range(1000)])
-    task = running(make_task())
-    task._clock = itertools.count().__next__
-    found: list[tuple[int, Anchor]] = []
-
-    async def look() -> None:
-        checkpoint = await captured(task)
-        task.saved(checkpoint)
-        found.append((checkpoint.last_offset, checkpoint.anchor))
-
-    await task.apply(records, look)
-    assert len(found) > 2
-    assert found == [(offset, Anchor(None, 0, checksum_of(records[offset]))) for offset, _ in found]
-
-
-def test_checksums_tell_keys_from_values_and_nothing_from_empty():
-    parts = [(None, None), (b"", None), (None, b""), (b"", b""), (b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"b", b"a")]
-    assert len({checksum_of(LAST._replace(key=key, value=value)) for key, value in parts}) == len(parts)
+def test_a_position_is_needed_before_the_log_is_checked():
+    task = make_task()
+    task.load(Claim(1, None), {})
+    with pytest.raises(InternalError, match="a position was needed"):
+        task.check_log(LogRange(0, 10), None)
 
 
 async def test_a_gap_is_counted_and_kept():
     task = at_ten()
     assert task.skip_gap(LogRange(13, 20)) == 10
-    checkpoint = await captured(task)
-    assert (checkpoint.last_offset, checkpoint.position, checkpoint.missing_offsets) == (9, 13, 3)
-    again = running(make_task(), Claim(3, replace(stored(last_offset=9, position=13), missing_offsets=3)), {})
+    assert (await captured(task)).own_progress == Progress(9, 13, ANCHOR, 3)
+    again = running(make_task(), Claim(3, stored_unit(9, 13, missing_offsets=3)), {})
     again.skip_gap(LogRange(14, 20))
-    assert (await captured(again)).missing_offsets == 4
+    assert (await captured(again)).own_progress.missing_offsets == 4
 
 
-async def test_a_store_that_keeps_no_rows_gets_the_whole_state():
-    task = running(make_task(keeps_rows=False))
-    await task.apply(batch(["a", "b"]), breathe)
-    task.saved(await captured(task))
-    await task.apply(batch(["a"], at=2), breathe)
-    assert row(await captured(task)) == {"a": 2, "b": 1}
+async def test_the_anchor_is_of_the_last_offset():
+    records = make_batch(["a", "b", "a"], at=10, values=[b"1", b"2", b"3"])
+    task = at_ten()
+    await task.live.apply(Batch(PARTITION, 10, 10, [], [], [], [], []), breathe)
+    assert task.live.progress.anchor == ANCHOR
+    await task.live.apply(records, breathe)
+    checkpoint = await captured(task)
+    assert checkpoint.own_progress.anchor == Anchor("id", 0, checksum_of(records[2]))
+    task.saved(checkpoint)
+    await task.live.apply(Batch(PARTITION, 13, 20, [], [], [], [], []), breathe)
+    assert (await captured(task)).own_progress.anchor == Anchor("id", 0, checksum_of(records[2]))
 
 
-async def test_a_new_base_comes_in_pieces_and_with_the_rows_since_gives_the_state(monkeypatch):
-    monkeypatch.setattr(capture_module, "_BASE_FLOOR", 2000)
-    monkeypatch.setattr(capture_module, "_FIRST_PIECE", 3)
-    monkeypatch.setattr(capture_module, "_LARGEST_PIECE", 3)
-    monkeypatch.setattr(capture_module, "_BASE_KEYS", 6)
-    task = running(make_task())
-    stored_base: list[bytes] = []
-    growing: list[bytes] | None = None
-    rows: list[bytes] = []
-    rows_since: list[bytes] = []
-    bases = 0
-    for at in range(200):
-        await task.apply(batch([f"k{at % 23}"], at=at), breathe)
-        checkpoint = await captured(task)
-        if checkpoint.base_begins:
-            growing, rows_since = [], []
-        rows += checkpoint.rows
-        rows_since += checkpoint.rows
-        if growing is not None:
-            growing += checkpoint.base
-            if checkpoint.base_ends:
-                stored_base, rows, growing = growing, rows_since, None
-                bases += 1
+async def test_a_checkpoint_amid_a_batch_has_the_anchor_of_the_record_before():
+    records = make_batch(["a"] * 1000, values=[b"%d" % number for number in range(1000)])
+    task = running(make_task(clock=Clock(1.0)))
+    found: list[tuple[int, Anchor]] = []
+
+    async def look() -> None:
+        checkpoint = await task.capture()
+        if checkpoint is None:
+            return
         task.saved(checkpoint)
-        assert _fold(stored_base, rows) == task.view()
-    assert bases > 2
+        found.append((checkpoint.own_progress.last_offset, checkpoint.own_progress.anchor))
 
-
-def _fold(base: Sequence[bytes], rows: Sequence[bytes]) -> dict[Any, Any]:
-    state: dict[Any, Any] = {}
-    for piece in base:
-        state.update(JsonCodec().decode(piece))
-    for row in rows:
-        changed, gone = JsonCodec().decode(row)
-        state.update(changed)
-        for key in gone:
-            del state[key]
-    return state
-
-
-@pytest.mark.parametrize("status", list(TaskStatus))
-def test_only_the_steps_of_the_diagram_are_possible(status):
-    task = make_task()
-    task.status = status
-    for following in TaskStatus:
-        task.status = status
-        if following in task_module._NEXT[status]:
-            task.move(following)
-            assert task.status is following
-        else:
-            with pytest.raises(InternalError, match=f"from {status.value} to {following.value}"):
-                task.move(following)
+    await task.live.apply(records, look)
+    assert len(found) > 2
+    assert found == [(offset, Anchor(None, 0, checksum_of(records[offset]))) for offset, _ in found]

@@ -1,0 +1,68 @@
+"""How commands find the store that the user names."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from framework.errors import UsageError
+from framework.plugins import Plugins, discover, load
+from framework.stores import Store
+
+__all__ = ["open_store", "plugins_with_codec", "store_location"]
+
+_IN_DIRECTORIES: Final = frozenset({"sqlite", "file"})
+"""Stores whose location is `--state-dir` where none is named."""
+
+
+def store_location(ctx: click.Context, store: str, state_dir: Path) -> str:
+    """The location that `--store NAME` or `--store NAME:LOCATION` means, beside `--state-dir`.
+
+    Raises `UsageError` where both name a place, and `--store` is not given in a stronger layer (a flag beats a
+    variable, a variable beats a file).
+    """
+    if ":" not in store:
+        return f"{store}:{state_dir}" if store in _IN_DIRECTORIES else f"{store}:"
+    if _layer(ctx, "state_dir") <= _layer(ctx, "store"):
+        raise UsageError(
+            f"--store and --state-dir {state_dir} both say where the state is; leave --state-dir out, or the location "
+            f"behind --store {store.partition(':')[0]}"
+        )
+    return store
+
+
+def _layer(ctx: click.Context, parameter: str) -> ParameterSource:
+    """Where an option was given; what beats another is less."""
+    return ctx.get_parameter_source(parameter) or ParameterSource.DEFAULT
+
+
+def open_store(location: str, options: Mapping[str, Any], *, read_only: bool = True) -> Store:
+    """The store at that location, of framework or of any installed plugin.
+
+    Raises `UsageError` for one that is not there, or that does not outlive its process.
+    """
+    name = location.partition(":")[0]
+    plugins = _plugins_with("store", name)
+    if not plugins.store(name).survives:
+        raise UsageError(f"store {name} keeps nothing beyond the worker's own process; name another --store")
+    return plugins.open_store(location, options, read_only=read_only)
+
+
+def plugins_with_codec(name: str) -> Plugins:
+    """Plugins of which one brings the codec. Raises `UsageError` where none does."""
+    return _plugins_with("codec", name)
+
+
+def _plugins_with(kind: str, name: str) -> Plugins:
+    built_in = load([])
+    find = getattr(built_in, kind)
+    try:
+        find(name)
+    except UsageError:
+        for found in discover():
+            if found.plugin and name in getattr(found.plugin, f"{kind}s"):
+                return load([f"{found.origin.distribution}:{found.origin.name}"])
+        raise
+    return built_in

@@ -1,0 +1,321 @@
+"""The runner: puts a run together from its settings, and sees it through."""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from framework.borders import message_of
+from framework.embedded.broker import EmbeddedBroker, PatientAssignor, is_embedded
+from framework.embedded.feed import Feed
+from framework.embedded.inputs import InputRecord
+from framework.errors import ProcessingError, RecordsLostError, UsageError
+from framework.formats import format_named
+from framework.kafka.cluster import Cluster, connect, end_positions
+from framework.kafka.sink import KafkaSink
+from framework.kafka.source import KafkaSource
+from framework.options import parse_options
+from framework.plugins import Plugins
+from framework.policy import ErrorPolicy, OnError, OnMissingState, OnOutOfRange, OnStall, Start
+from framework.records import TopicPartition
+from framework.runtime.collector import quiet_collector
+from framework.runtime.definition import Definition
+from framework.runtime.io import IOThread
+from framework.runtime.limits import Limits
+from framework.runtime.loader import Loader, OnRestored
+from framework.runtime.task import PartitionTask
+from framework.runtime.watchdog import SHORTEST_TIMEOUT, Watchdog
+from framework.runtime.worker import Worker
+from framework.shutdown import Shutdown, crash
+from framework.stores import Store
+
+__all__ = ["RunSettings", "Runner"]
+
+log = logging.getLogger("framework")
+
+_SESSION_TIMEOUT_MS = 10_000
+_HEARTBEAT_MS = 500
+"""How soon a worker learns of a rebalance: partitions that move stand still for as long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """All that a run is told. Durations are seconds."""
+
+    plugins: Plugins
+    topics: Sequence[str]
+    bootstrap_servers: str | None
+    """None: the embedded broker, which is fed with `records`."""
+    group: str
+    store: str = "sqlite:state"
+    """A store's name, a colon and its location."""
+    store_options: Mapping[str, Any] = field(default_factory=dict)
+    codec: str = "json"
+    checkpoint_interval: float = 1.0
+    start: Start = "earliest"
+    on_out_of_range: OnOutOfRange = "stop"
+    on_missing_state: OnMissingState = "stop"
+    on_error: OnError = "stop"
+    dead_letter_topic: str | None = None
+    retries: int = 0
+    retry_backoff: float = 0.1
+    isolation_level: str = "read_committed"
+    key_format: str | None = None
+    value_format: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    stop_at_end: bool = False
+    stall_timeout: float = 60.0
+    on_stall: OnStall = "warn"
+    shutdown_timeout: float = 30.0
+    consumer: Mapping[str, Any] = field(default_factory=dict)
+    producer: Mapping[str, Any] = field(default_factory=dict)
+    admin: Mapping[str, Any] = field(default_factory=dict)
+    """Further settings of aiokafka's clients: TLS, SASL and the like."""
+    connect_timeout: float = 30.0
+    records: Iterator[InputRecord] | None = None
+    """What the embedded broker is fed with, into the first topic."""
+    on_fed: Callable[[], None] = lambda: None
+    """Called now and then while it is fed."""
+    on_restored: OnRestored = lambda done, total: None
+    """Called now and then while states are loaded."""
+
+
+class Runner:
+    """One run: of some plugins, in one group, until it is stopped, at the end, or fails.
+
+    Raises `UsageError` for settings that name what is not there.
+    """
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.settings = settings
+        self._policy = _error_policy(settings)
+        if settings.stall_timeout < SHORTEST_TIMEOUT:
+            raise UsageError(
+                f"a stall timeout of {settings.stall_timeout:g} s would report what is well; "
+                f"give --stall-timeout {SHORTEST_TIMEOUT:g}s or more"
+            )
+        self._store_class = settings.plugins.store(settings.store.partition(":")[0])
+        self._definitions = self._define()
+        self.worker: Worker | None = None
+        self._run: asyncio.Task[None] | None = None
+        self.stopped = False
+        """Whether a signal ended it."""
+        self.fed = 0
+        """Records that went into the embedded broker."""
+
+    def guarantee(self) -> str:
+        """The guarantee in force, in one line."""
+        settings = self.settings
+        where = _without_password(settings.store)
+        if not self._store_class.survives:
+            where = f"{self._store_class.name}, gone when this ends"
+        return (
+            f"state: exactly once · outputs: at least once · bad record: {self._policy} · "
+            f"offset out of range: {settings.on_out_of_range} · missing state: {settings.on_missing_state} · "
+            f"store: {where}"
+        )
+
+    async def run(self) -> None:
+        """Run to the end. Raises `FrameworkError`; SIGINT and SIGTERM end it without an error."""
+        with Shutdown(self._stop, self._activity, timeout=self.settings.shutdown_timeout):
+            self._run = asyncio.current_task()
+            try:
+                await self._run_all()
+            except asyncio.CancelledError:
+                if not self.stopped:
+                    raise
+
+    def _stop(self) -> None:
+        log.info("stopping after a last checkpoint; once more stops at once")
+        self.stopped = True
+        if self.worker is not None:
+            self.worker.stop()
+        elif self._run is not None:
+            self._run.cancel()
+
+    def _activity(self) -> str:
+        return "the broker" if self.worker is None else self.worker.activity
+
+    async def _run_all(self) -> None:
+        settings = self.settings
+        async with AsyncExitStack() as stack:
+            servers = settings.bootstrap_servers
+            if servers is None:
+                servers = stack.enter_context(EmbeddedBroker()).bootstrap_servers
+            cluster = await self._connect(servers)
+            run_io = stack.enter_context(IOThread())
+            store: Store = await run_io(settings.plugins.open_store, settings.store, settings.store_options)
+            stack.push_async_callback(run_io, store.close)
+            self.worker, watchdog = await self._make_worker(servers, cluster, store, run_io)
+            log.info(
+                "broker: %s · topics: %s · group: %s",
+                servers if settings.bootstrap_servers else f"embedded at {servers}, gone when this ends",
+                ", ".join(f"{topic} ({count} partitions)" for topic, count in cluster.partitions.items()),
+                settings.group,
+            )
+            log.info("%s", self.guarantee())
+            if settings.records is not None:
+                await stack.enter_async_context(self._feeding(servers, self.worker, settings.records))
+            await stack.enter_async_context(watchdog)
+            stack.enter_context(quiet_collector())
+            await self.worker.run()
+        self._check_complete(self.worker)
+
+    async def _connect(self, servers: str) -> Cluster:
+        settings = self.settings
+        client = {**settings.admin, "bootstrap_servers": servers}
+        embedded = settings.bootstrap_servers is None
+        cluster = await connect(client, settings.topics, settings.connect_timeout, creates_topics=embedded)
+        if settings.dead_letter_topic is not None:
+            await connect(client, [settings.dead_letter_topic], settings.connect_timeout, creates_topics=embedded)
+        return cluster
+
+    async def _make_worker(
+        self, servers: str, cluster: Cluster, store: Store, run_io: IOThread
+    ) -> tuple[Worker, Watchdog]:
+        settings = self.settings
+        embedded = is_embedded(cluster.cluster_id)
+        isolation_level = "read_uncommitted" if embedded else settings.isolation_level
+        consumer = {"session_timeout_ms": _SESSION_TIMEOUT_MS, **settings.consumer, "bootstrap_servers": servers}
+        consumer.setdefault("heartbeat_interval_ms", min(_HEARTBEAT_MS, consumer["session_timeout_ms"] // 3))
+        consumer.setdefault("rebalance_timeout_ms", max(60_000, consumer["session_timeout_ms"]))
+        source = KafkaSource(
+            settings.topics,
+            settings.group,
+            consumer,
+            isolation_level=isolation_level,
+            assignor=PatientAssignor if embedded else None,
+        )
+        loader = Loader(
+            source,
+            store,
+            run_io,
+            settings.start,
+            settings.on_out_of_range,
+            settings.on_missing_state,
+            embedded,
+            settings.plugins.observers,
+            settings.on_restored,
+        )
+        worker = Worker(
+            group=settings.group,
+            cluster_id=cluster.cluster_id,
+            definitions=self._definitions,
+            source=source,
+            sink=KafkaSink({**settings.producer, "bootstrap_servers": servers}),
+            store=store,
+            loader=loader,
+            run_io=run_io,
+            observers=settings.plugins.observers,
+            checkpoint_interval=settings.checkpoint_interval,
+            fenced_patience=2 * consumer["session_timeout_ms"] / 1000,
+            limits=Limits(revoke_seconds=settings.shutdown_timeout),
+            give_up=crash,
+        )
+        if settings.stop_at_end and settings.records is None:
+            worker.stop_when(
+                await end_positions(consumer, cluster.topic_partitions, isolation_level, settings.connect_timeout)
+            )
+        return worker, Watchdog(worker, source, loader, timeout=settings.stall_timeout, on_stall=settings.on_stall)
+
+    def _define(self) -> list[Definition]:
+        settings = self.settings
+        specs = settings.plugins.processors
+        options = parse_options(specs, settings.options)
+        codec = settings.plugins.codec(settings.codec)()
+        return [
+            Definition(
+                name=spec.name,
+                processor=spec.cls,
+                options=options[spec.name],
+                codec=codec,
+                key_format=format_named(settings.key_format or spec.cls.key_format),
+                value_format=format_named(settings.value_format or spec.cls.value_format),
+                on_error=self._policy,
+                keeps_rows=self._store_class.keeps_rows,
+                on_records_failed=self._on_records_failed,
+            )
+            for spec in specs
+        ]
+
+    def _on_records_failed(self, plugin: str, partition: TopicPartition, errors: Mapping[int, ProcessingError]) -> None:
+        if self._policy.on_error != "stop":
+            topic = self._policy.dead_letter_topic
+            what = f"sent to {topic}" if topic else "skipped"
+            records = f"{len(errors)} record{'s' if len(errors) > 1 else ''} of {partition}"
+            log.warning("%s %s; the first: %s", records, what, message_of(next(iter(errors.values()))))
+        self.settings.plugins.observers.records_failed(
+            plugin=plugin, partition=partition, errors=errors, on_error=self._policy.on_error
+        )
+
+    # ---- the embedded broker's feed
+
+    @asynccontextmanager
+    async def _feeding(self, servers: str, worker: Worker, records: Iterator[InputRecord]) -> AsyncIterator[None]:
+        feeding = asyncio.create_task(self._feed(servers, worker, records))
+        try:
+            yield
+        finally:
+            feeding.cancel()
+            with suppress(asyncio.CancelledError):
+                await feeding
+
+    async def _feed(self, servers: str, worker: Worker, records: Iterator[InputRecord]) -> None:
+        """Feed the embedded broker no faster than the worker applies; then, if asked for, let it stop at the end."""
+
+        async def applied() -> dict[TopicPartition, int]:
+            return worker.assignment.positions()
+
+        client = {**self.settings.producer, "bootstrap_servers": servers}
+        feed = Feed(self.settings.topics[0], client, embedded=True, applied=applied)
+        try:
+            await feed.run(records, self._on_fed)
+        except Exception as error:
+            worker.on_source_failed(error)
+            return
+        if self.settings.stop_at_end:
+            worker.stop_when(feed.sent)
+
+    def _on_fed(self, count: int) -> None:
+        self.fed = count
+        self.settings.on_fed()
+
+    def _check_complete(self, worker: Worker) -> None:
+        """What was applied here must be what was fed: the embedded broker drops records without a word."""
+        if self.settings.records is None or not self.settings.stop_at_end or self.stopped:
+            return
+        for definition in {task.definition.name for task in worker.tasks}:
+            applied = sum(sum(task.counts) for task in worker.tasks if task.definition.name == definition)
+            if applied != self.fed:
+                raise RecordsLostError(
+                    f"plugin {definition} got {applied} of {self.fed} records: the embedded broker dropped the others; "
+                    "the result is not complete"
+                )
+
+    @property
+    def store_survives(self) -> bool:
+        """Whether the state outlives this process."""
+        return self._store_class.survives
+
+    @property
+    def tasks(self) -> list[PartitionTask]:
+        """The tasks of the assigned partitions; after `run`, with the states that it ended with."""
+        return self.worker.tasks if self.worker is not None else []
+
+
+def _error_policy(settings: RunSettings) -> ErrorPolicy:
+    policy = ErrorPolicy(settings.on_error, settings.dead_letter_topic, settings.retries, settings.retry_backoff)
+    if policy.dead_letter_topic in settings.topics:
+        raise UsageError(
+            f"dead letters cannot go to {policy.dead_letter_topic}, which this run reads: they would fail again "
+            "without end; name another --dead-letter-topic"
+        )
+    return policy
+
+
+def _without_password(location: str) -> str:
+    """The location as messages show it."""
+    return re.sub(r"://([^/@:]*):[^/@]*@", r"://\1:***@", location)

@@ -1,0 +1,86 @@
+"""Attempts: apply some records wholly, or leave no trace of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from framework.borders import describe, is_plugin_failure, message_of
+from framework.errors import InternalError, TallyError
+from framework.processor import Processor
+from framework.records import Batch, Record
+from framework.runtime.outbox import Outbox
+from framework.table import Table
+
+__all__ = ["Attempt", "OnRefused"]
+
+OnRefused = Callable[[Mapping[int, Exception]], BaseException | None]
+"""Deals with the records that `process_batch` refused, by position; gives an error where the batch fails with it."""
+
+
+class Attempt:
+    """Applies records through one processor to one table and one outbox, with undo."""
+
+    def __init__(self, processor: Processor, table: Table[Any, Any], outbox: Outbox) -> None:
+        self._processor = processor
+        self._table = table
+        self._outbox = outbox
+
+    async def records(self, records: Sequence[Record]) -> tuple[int, BaseException | None]:
+        """Apply all of these through `process`; or none, and give how many come before the one that fails, and why.
+
+        Raises `TallyError` where the state itself is to blame.
+        """
+        process, table, outbox = self._processor.process, self._table, self._outbox
+        mark = outbox.mark()
+        table.begin_undo()
+        for position, record in enumerate(records):
+            outbox.begin_record(record.offset)
+            try:
+                result = process(record, table, outbox)
+                if result is not None:
+                    await result
+            except BaseException as error:
+                if not is_plugin_failure(error):
+                    raise
+                return position, self._undo(mark, error)
+        table.end_undo()
+        return len(records), None
+
+    def batch(self, batch: Batch, on_refused: OnRefused) -> tuple[int, BaseException | None]:
+        """Apply all of these through `process_batch`; or none, and give how many it seems to have got through, and why.
+
+        Raises `TallyError` where the state itself is to blame.
+        """
+        table, outbox = self._table, self._outbox
+        mark = outbox.mark()
+        outbox.begin_batch(batch.offsets)
+        table.begin_undo()
+        try:
+            self._processor.process_batch(batch, table, outbox)
+        except BaseException as error:
+            if not is_plugin_failure(error):
+                raise
+            got_through = table.touched
+            return got_through, self._undo(mark, error)
+        refused = outbox.take_refused()
+        if refused:
+            refusal = on_refused(refused)
+            if refusal is not None:
+                return 0, self._undo(mark, refusal)
+        table.end_undo()
+        return 0, None
+
+    def _undo(self, mark: int, error: BaseException) -> BaseException:
+        self._table.undo()
+        self._outbox.cut(mark)
+        self.check_state(error)
+        return error
+
+    def check_state(self, error: BaseException) -> None:
+        """Raise `TallyError`, or `InternalError`, where the state is to blame for a failure: it came to light with a
+        record that has done nothing wrong.
+        """
+        broken = self._table.broken
+        if isinstance(broken, TallyError):
+            raise TallyError(message_of(broken)) from error
+        if broken is not None:
+            raise InternalError(f"a state was left half changed: {describe(broken)}") from error

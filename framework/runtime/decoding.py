@@ -1,0 +1,90 @@
+"""Decoding: keys and values of fetched batches, from bytes to what a processor reads."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any
+
+from framework.borders import describe, is_plugin_failure, message_of
+from framework.errors import DeserializationError
+from framework.formats import Format
+from framework.records import Batch
+from framework.runtime.definition import Definition
+
+__all__ = ["Decoder"]
+
+_Refused = Sequence[tuple[int, DeserializationError]]
+
+
+class Decoder:
+    """Decodes whole columns in a processor's formats."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._columns = [
+            ("value", "values", definition.value_format),
+            ("key", "keys", definition.key_format),
+        ]
+        self._mutable = [(name, form) for _, name, form in self._columns if form.mutable]
+        self._advises = definition.on_error.on_error == "stop"
+
+    def decode(self, raw: Batch) -> tuple[Batch, _Refused]:
+        """The batch with decoded columns, and what is wrong with those records that cannot be decoded, by position."""
+        columns: dict[str, Sequence[Any]] = {}
+        refused: dict[int, DeserializationError] = {}
+        for part, name, form in self._columns:
+            if form.reads_anything:
+                continue
+            columns[name], bad = _read_column(raw, name, form)
+            refused |= {index: self._error(raw, index, part, form, error) for index, error in bad.items()}
+        return raw.with_columns(**columns), sorted(refused.items())
+
+    def decode_again(self, piece: Batch, count: int, raw: Batch) -> Batch:
+        """Decode the first `count` records anew: a try that failed may have changed their keys and values in place.
+
+        `raw` has them as bytes.
+        """
+        if not self._mutable:
+            return piece
+        count = min(count, len(piece))
+        first = bisect_left(raw.offsets, piece.offsets[0])
+        columns = {
+            name: [*form.read_column(getattr(raw, name)[first : first + count]), *getattr(piece, name)[count:]]
+            for name, form in self._mutable
+        }
+        return piece.with_columns(**columns)
+
+    def _error(self, raw: Batch, index: int, part: str, form: Format, error: BaseException) -> DeserializationError:
+        text = f"{raw.topic_partition} offset {raw.offsets[index]}: the {part} is not {form.name}: {_reason(error)}"
+        if self._advises:
+            text += f"; set --{part}-format, or --on-error to go on without such records"
+        return DeserializationError(text)
+
+
+def _read_column(raw: Batch, name: str, form: Format) -> tuple[Sequence[Any], dict[int, BaseException]]:
+    """The whole column of this name at once; where that fails, one by one, with what is wrong by index."""
+    try:
+        if name == "keys" and form.reads_text:
+            return raw.key_texts(), {}
+        return form.read_column(getattr(raw, name)), {}
+    except BaseException as error:
+        if not is_plugin_failure(error):
+            raise
+        return _read_one_by_one(getattr(raw, name), form)
+
+
+def _read_one_by_one(column: Sequence[bytes | None], form: Format) -> tuple[Sequence[Any], dict[int, BaseException]]:
+    values: list[Any] = []
+    bad: dict[int, BaseException] = {}
+    read = form.read
+    for index, data in enumerate(column):
+        try:
+            values.append(None if data is None else read(data))
+        except BaseException as error:
+            if not is_plugin_failure(error):
+                raise
+            bad[index] = error
+            values.append(None)
+    return values, bad
+
+
+def _reason(error: BaseException) -> str:
+    return message_of(error) if isinstance(error, ValueError) else describe(error)

@@ -1,0 +1,31 @@
+"""What all tasks of one processor share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from framework.codecs import Codec
+from framework.errors import ProcessingError
+from framework.formats import Format
+from framework.policy import ErrorPolicy
+from framework.processor import Processor
+from framework.records import TopicPartition
+
+__all__ = ["Definition"]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A processor with everything that the user chose for it."""
+
+    name: str
+    processor: type[Processor]
+    options: Any
+    codec: Codec
+    key_format: Format
+    value_format: Format
+    on_error: ErrorPolicy
+    keeps_rows: bool
+    """Whether the store wants changes, or the whole state each time."""
+    on_records_failed: Callable[[str, TopicPartition, Mapping[int, ProcessingError]], None]
+    """Called at most once a batch, with the errors of records that failed for good, by their offset. Raises nothing."""

@@ -1,0 +1,109 @@
+"""The source, over a consumer that the test plays."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+
+import aiokafka
+import pytest
+
+from framework import StalledError
+from framework.kafka.source import KafkaSource
+from framework.records import TopicPartition
+
+PARTITION = TopicPartition("topic", 0)
+
+
+class Consumer:
+    """As much of aiokafka's consumer as a rebalance touches."""
+
+    def __init__(self) -> None:
+        self.assigned = {aiokafka.TopicPartition(*PARTITION): SimpleNamespace(position=0)}
+        self.flowing: set[aiokafka.TopicPartition] = set()
+        assignment = SimpleNamespace(state_value=lambda tp: self.assigned.get(tp))
+        self._subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
+        running = SimpleNamespace(done=lambda: False)
+        self._fetcher = SimpleNamespace(_fetch_task=running)
+        self._coordinator = SimpleNamespace(_coordination_task=running)
+        self._client = SimpleNamespace(_sync_task=running)
+
+    def seek(self, tp: aiokafka.TopicPartition, position: int) -> None:
+        self.assigned[tp].position = position
+
+    def pause(self, tp: aiokafka.TopicPartition) -> None:
+        self.flowing.discard(tp)
+
+    def resume(self, tp: aiokafka.TopicPartition) -> None:
+        self.flowing.add(tp)
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return {0, 1}
+
+    async def getmany(self, timeout_ms: int) -> Mapping[aiokafka.TopicPartition, Sequence[aiokafka.ConsumerRecord]]:
+        return {}
+
+
+class Listener:
+    async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        return
+
+    def on_assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
+        return
+
+    def on_source_failed(self, error: BaseException) -> None:
+        raise error
+
+
+@pytest.fixture
+def consumer() -> Consumer:
+    return Consumer()
+
+
+@pytest.fixture
+async def source(consumer) -> KafkaSource:
+    source = KafkaSource(["topic"], "group", {}, isolation_level="read_committed")
+    source._consumer, source._listener = consumer, Listener()
+    await source.on_partitions_assigned(set(consumer.assigned))
+    return source
+
+
+async def test_a_partition_flows_from_where_it_is_released(source, consumer):
+    assert not consumer.flowing
+    source.release(PARTITION, 7)
+    assert consumer.flowing == set(consumer.assigned)
+    assert await source.fetch(0) == []
+    consumer.assigned[aiokafka.TopicPartition(*PARTITION)].position = 9
+    (batch,) = await source.fetch(0)
+    assert (batch.topic_partition, batch.start, batch.end, len(batch)) == (PARTITION, 7, 9, 0)
+
+
+async def test_a_partition_that_is_released_too_late_does_not_flow(source, consumer):
+    """What was loaded is ready just when the group takes it away: it may be assigned to somebody else from now on."""
+    await source.on_partitions_revoked(set(consumer.assigned))
+    source.release(PARTITION, 7)
+    assert not consumer.flowing
+    consumer.assigned.clear()
+    assert await source.fetch(0) == []
+    await source.on_partitions_assigned(set())
+    assert await source.fetch(0) == []
+
+
+async def test_a_consumer_with_an_ended_task_is_dead():
+    async def end() -> None:
+        raise ValueError("gone")
+
+    alive = asyncio.create_task(asyncio.Event().wait())
+    ended = asyncio.create_task(end())
+    await asyncio.wait([ended])
+    source = KafkaSource(["topic"], "group", {}, isolation_level="read_committed")
+    source._is_running = True
+    for culprit, name in ((0, "fetching"), (1, "group membership"), (2, "view of the cluster")):
+        tasks = [ended if number == culprit else alive for number in range(3)]
+        source._consumer = SimpleNamespace(
+            _fetcher=SimpleNamespace(_fetch_task=tasks[0]),
+            _coordinator=SimpleNamespace(_coordination_task=tasks[1]),
+            _client=SimpleNamespace(_sync_task=tasks[2]),
+        )
+        with pytest.raises(StalledError, match=rf"the consumer's {name} has ended: ValueError\('gone'\)"):
+            source.check()
+    alive.cancel()
