@@ -1,10 +1,12 @@
 """The conformance kit: does a processor keep the contract that exactly-once state rests on?"""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from itertools import zip_longest
 from typing import Any
 
+from framework.borders import describe, is_plugin_failure, shown
 from framework.codecs import Codec
 from framework.codecs.json import JsonCodec
 from framework.codecs.msgpack import MsgpackCodec
@@ -12,13 +14,14 @@ from framework.errors import CodecError, UsageError
 from framework.plugins import check_processor_class
 from framework.processor import Options, Processor
 from framework.records import Batch, Record
+from framework.table import stored_key
 from framework.testing.driver import Driver, Result, pieces, to_batch
 
 __all__ = ["check_processor"]
 
 _CODECS: tuple[type[Codec], ...] = (JsonCodec, MsgpackCodec)
 _BATCH_SIZES = (1, 2, 3, 7)
-_RESTARTS = 8
+_RESTARTS = 32
 _REFERENCE = "one run of process"
 
 
@@ -31,8 +34,10 @@ def check_processor(
 
     - A second run gives the same state and the same outputs.
     - `process_batch` gives the same as `process`, however the records are split, and refuses the same records.
-    - State comes back from both codecs as it was, and a new instance goes on from it as if nothing had happened.
+    - State comes back from both codecs as it was, and a new instance goes on from it as if nothing had happened, in
+      whatever order its keys come. No container stands in it twice.
     - Every change of a value is seen as a change, also where the value was changed in place.
+    - Each instance can be opened and closed.
 
     Raises `AssertionError` that tells what is broken, `PluginError` where the class itself breaks the contract, and
     `UsageError` where all records are refused, for then nothing was checked.
@@ -41,23 +46,57 @@ def check_processor(
     batch = to_batch(records)
 
     def new(state: Mapping[Any, Any] | None = None) -> Driver:
-        return Driver(processor, batch.source, options, state)
+        return Driver(processor, batch.topic_partition, options, state)
 
     expected = _run(new, batch, 1, fast=False)
     if len(expected.failed) == len(batch):
-        raise UsageError(f"the processor refuses each of the {len(batch)} records, so nothing can be checked")
+        reasons = "".join(f", the first with {describe(error)}" for error in [*expected.failed.values()][:1])
+        raise UsageError(f"the processor refuses each of the {len(batch)} records{reasons}; nothing can be checked")
+    for codec in _CODECS:
+        for key, value in expected.state.items():
+            _encoded(codec(), key, value)
     _compare("a second run over the same records", _run(new, batch, 1, fast=False), expected)
     for size in (*_BATCH_SIZES, len(batch)):
         _compare(f"process_batch with {size} records a batch", _run(new, batch, size, fast=True), expected)
+    undisturbed = _states(new, batch)
     for codec in _CODECS:
-        _compare(f"a run with restarts, codec {codec.name}", _run_with_restarts(new, batch, codec()), expected)
+        run = f"a run with restarts, codec {codec.name}"
+        result, states = _run_with_restarts(new, batch, codec())
+        _compare(run, result, expected)
+        for offset, state in states.items():
+            _compare_state(f"{run}, at offset {offset}", state, f"{_REFERENCE} gives", undisturbed[offset])
 
 
 _New = Callable[..., Driver]
+_States = dict[int, dict[Any, Any]]
+"""States by the offset that they were there at."""
+
+
+@contextmanager
+def _driving(new: _New, state: Mapping[Any, Any] | None = None) -> Iterator[Driver]:
+    driver = new(state)
+    with _named("open"):
+        driver.open()
+    try:
+        yield driver
+    finally:
+        with _named("close"):
+            driver.close()
+
+
+@contextmanager
+def _named(method: str) -> Iterator[None]:
+    """An error comes from that method, which each start of a worker or reload of a state calls."""
+    try:
+        yield
+    except BaseException as error:
+        if not is_plugin_failure(error):
+            raise
+        raise AssertionError(f"{method} fails with {describe(error)}") from error
 
 
 def _run(new: _New, batch: Batch, size: int, *, fast: bool) -> Result:
-    with new() as driver:
+    with _driving(new) as driver:
         for piece in pieces(batch, size):
             driver.apply(piece, fast=fast, skip=True)
             if driver.needless:
@@ -68,33 +107,70 @@ def _run(new: _New, batch: Batch, size: int, *, fast: bool) -> Result:
         return driver.take_result()
 
 
-def _run_with_restarts(new: _New, batch: Batch, codec: Codec) -> Result:
-    """Save what changed after each record; now and then load it into a new instance, which goes on."""
+def _between_restarts(batch: Batch) -> Iterator[Batch]:
+    """Two records at least, so that one sees what another one left in the instance."""
+    return pieces(batch, max(2, len(batch) // _RESTARTS))
+
+
+def _states(new: _New, batch: Batch) -> _States:
+    """The state of one run at each offset where another one restarts; at the end, the difference may be gone."""
+    states: _States = {}
+    with _driving(new) as driver:
+        for piece in _between_restarts(batch):
+            for record in pieces(piece, 1):
+                driver.apply(record, fast=False, skip=True)
+            states[piece.end - 1] = driver.take_result().state
+    return states
+
+
+def _run_with_restarts(new: _New, batch: Batch, codec: Codec) -> tuple[Result, _States]:
+    """Save what changed after each record; now and then load it into a new instance, which goes on.
+
+    Gives what came of it, and the state at each restart. The order of a state's keys is unspecified, so each load has
+    those first that changed last.
+    """
     saved: dict[Any, bytes] = {}
-    total = Result({}, [])
-    for piece in pieces(batch, -(-len(batch) // _RESTARTS)):
-        with new(total.state) as driver:
+    total, states = Result({}, []), _States()
+    for piece in _between_restarts(batch):
+        with _driving(new, total.state) as driver:
             for record in pieces(piece, 1):
                 driver.apply(record, fast=False, skip=True)
                 _save(driver, codec, saved)
             result = driver.take_result()
-        total.state = {key: codec.decode(value) for key, value in saved.items()}
+            _check_aliases(driver, codec)
+        total.state = {key: codec.decode(value) for key, value in reversed(saved.items())}
         total.outputs += result.outputs
         total.failed |= result.failed
         holds = f"at offset {piece.end - 1} it holds"
         _compare_state(f"saved with codec {codec.name}", total.state, holds, result.state)
-    return total
+        states[piece.end - 1] = result.state
+    return total, states
 
 
 def _save(driver: Driver, codec: Codec, saved: dict[Any, bytes]) -> None:
-    changed, gone = driver.state.take_changes()
-    for key, value in changed.items():
-        try:
-            saved[codec.decode(codec.encode(key))] = codec.encode(value)
-        except CodecError as error:
-            raise AssertionError(f"codec {codec.name} cannot hold the state of key {key!r}: {error}") from error
-    for key in gone:
+    driver.table.add_tallies(len(driver.table))
+    changed, _ = driver.table.take_changed()
+    data = driver.table.view()
+    for key in changed:
         saved.pop(key, None)
+        if key in data:
+            stored, value = _encoded(codec, stored_key(data, key), data[key])
+            saved[codec.decode(stored)] = value
+
+
+def _encoded(codec: Codec, key: Any, value: Any) -> tuple[bytes, bytes]:
+    try:
+        return codec.encode(key), codec.encode(value)
+    except CodecError as error:
+        raise AssertionError(f"codec {codec.name} cannot hold the state of key {shown(key)}: {error}") from error
+
+
+def _check_aliases(driver: Driver, codec: Codec) -> None:
+    """One container in two places would come back as two; in one piece, the codec sees that."""
+    try:
+        codec.encode(dict(driver.table.view()))
+    except CodecError as error:
+        raise AssertionError(f"codec {codec.name} cannot hold the state: {error}") from error
 
 
 def _compare(run: str, got: Result, expected: Result) -> None:

@@ -2,16 +2,17 @@
 
 import asyncio
 import copy
-import inspect
-from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from framework.errors import UsageError
-from framework.output import Output, OutputRecord
+from framework.output import OutputRecord
 from framework.processor import Options, Processor
 from framework.records import Batch, Record, TopicPartition
-from framework.state import State
+from framework.runtime.attempt import Attempt
+from framework.runtime.outbox import Outbox
+from framework.table import Table
 
 __all__ = ["Driver", "Result", "pieces", "run_processor", "to_batch"]
 
@@ -24,7 +25,7 @@ class Result:
 
     state: dict[Any, Any]
     outputs: list[OutputRecord]
-    failed: dict[int, Exception] = field(default_factory=dict)
+    failed: dict[int, BaseException] = field(default_factory=dict)
     """What each refused record raised, by its offset. Only with `on_error="skip"`."""
 
 
@@ -51,7 +52,7 @@ def run_processor(
     if batches is not None and batches < 1:
         raise UsageError(f"a batch has at least one record, not {batches}")
     batch = to_batch(records)
-    with Driver(processor, batch.source, options, state) as driver:
+    with Driver(processor, batch.topic_partition, options, state) as driver:
         for piece in pieces(batch, batches or 1):
             driver.apply(piece, fast=batches is not None, skip=on_error == "skip")
         return driver.take_result()
@@ -63,12 +64,12 @@ def to_batch(records: Iterable[Record | tuple[Any, Any]]) -> Batch:
         item if isinstance(item, Record) else Record(*PARTITION, offset, offset, *item)
         for offset, item in enumerate(records)
     ]
-    source = TopicPartition(made[0].topic, made[0].partition) if made else PARTITION
+    partition = TopicPartition(made[0].topic, made[0].partition) if made else PARTITION
     offsets = [record.offset for record in made]
-    if any((record.topic, record.partition) != source for record in made) or offsets != sorted(set(offsets)):
+    if any((record.topic, record.partition) != partition for record in made) or offsets != sorted(set(offsets)):
         raise UsageError("the records for a processor must be of one partition, with rising offsets")
     return Batch(
-        source,
+        partition,
         offsets[0] if offsets else 0,
         offsets[-1] + 1 if offsets else 0,
         offsets,
@@ -88,97 +89,98 @@ def pieces(batch: Batch, size: int) -> Iterator[Batch]:
 class Driver:
     """One instance of a processor with its state. A record that fails leaves no trace.
 
-    A context manager: an `async def process` has one event loop, from its first record to the end of the block.
+    A context manager: the processor is opened, used and closed in one event loop.
     """
 
     def __init__(
         self,
         processor: type[Processor],
-        source: TopicPartition,
+        partition: TopicPartition,
         options: Options | Mapping[str, Any] | None = None,
         state: Mapping[Any, Any] | None = None,
     ) -> None:
         made = options if isinstance(options, Options) else processor.Options(**(options or {}))
-        self.processor = processor(made, source)
-        self.state: State[Any, Any] = State(copy.deepcopy(dict(state or {})))
-        self.needless: list[Exception] = []
+        self.processor = processor(made, partition)
+        self.table: Table[Any, Any] = Table(copy.deepcopy(dict(state or {})))
+        self.needless: list[BaseException] = []
         """What `process_batch` raised although every record of the batch could be applied."""
-        self._output = Output(processor.name or processor.__name__.lower(), *source)
-        self._failed: dict[int, Exception] = {}
+        self._outbox = Outbox(processor.name or processor.__name__.lower(), partition)
+        self._attempt = Attempt(self.processor, self.table, self._outbox)
+        self._has_process = _overrides(processor, "process")
+        self._has_batch = _overrides(processor, "process_batch")
+        self._failed: dict[int, BaseException] = {}
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
+        self.open()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._runner.close()
+        self.close()
+
+    def open(self) -> None:
+        """Open the processor; where that fails, it is closed."""
+        try:
+            self._runner.run(self.processor.open())
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the processor."""
+        try:
+            self._runner.run(self.processor.close())
+        finally:
+            self._runner.close()
 
     def take_result(self) -> Result:
         """What came of it so far; the outputs are given once."""
-        return Result(copy.deepcopy(dict(self.state.view())), self._output._take(), dict(self._failed))
+        return Result(copy.deepcopy(dict(self.table.view())), self._outbox.take(), dict(self._failed))
 
     def apply(self, batch: Batch, *, fast: bool, skip: bool) -> None:
-        """Apply a batch, through `process_batch` if `fast` and there is one; where that fails, record by record."""
-        error: Exception | None = None
-        if fast and _overrides(self.processor, "process_batch"):
-            error = self._try_batch(batch, skip)
-            if error is None:
-                return
+        """Apply a batch: by `process_batch` if it is `fast` or if there is nothing else, or else record by record."""
+        if self._has_batch and (fast or not self._has_process):
+            self._apply_batch(batch, skip)
+        else:
+            self._runner.run(self._apply_records(batch, skip))
+
+    def _apply_batch(self, batch: Batch, skip: bool) -> None:
+        """Where `process_batch` fails, its records are applied one by one."""
+        error = self._try_batch(batch, skip)
+        if error is None:
+            return
         failed = len(self._failed)
-        for position in range(len(batch)):
-            self._apply_record(batch.slice(position, position + 1), skip)
-        if error and len(self._failed) == failed:
+        if self._has_process:
+            self._runner.run(self._apply_records(batch, skip))
+        elif len(batch) == 1:
+            self._fail(batch.offsets[0], error, skip)
+        else:
+            for piece in pieces(batch, 1):
+                self._apply_batch(piece, skip)
+        if len(self._failed) == failed:
             self.needless.append(error)
 
-    def _try_batch(self, batch: Batch, skip: bool) -> Exception | None:
-        mark = self._output._mark()
-        self.state.begin_undo()
-        self._output._begin_batch(batch.offsets)
-        try:
-            self.processor.process_batch(batch, self.state, self._output)
-            refused = self._output._take_refused()
-            if refused and not skip:
-                raise refused[min(refused)]
-        except Exception as error:
-            self._undo(mark)
-            return error
-        self._failed.update((batch.offsets[position], error) for position, error in sorted(refused.items()))
-        self.state.end_undo()
-        return None
-
-    def _apply_record(self, batch: Batch, skip: bool) -> None:
-        mark = self._output._mark()
-        self.state.begin_undo()
-        try:
-            self._process(batch)
-        except Exception as error:
-            self._undo(mark)
+    def _try_batch(self, batch: Batch, skip: bool) -> BaseException | None:
+        def on_refused(refused: Mapping[int, Exception]) -> BaseException | None:
             if not skip:
-                raise
-            self._failed[batch.offsets[0]] = error
-        else:
-            self.state.end_undo()
+                return refused[min(refused)]
+            self._failed.update((batch.offsets[position], error) for position, error in sorted(refused.items()))
+            return None
 
-    def _process(self, batch: Batch) -> None:
-        if not _overrides(self.processor, "process"):
-            self._output._begin_batch(batch.offsets)
-            self.processor.process_batch(batch, self.state, self._output)
-            for error in self._output._take_refused().values():
-                raise error
-            return
-        self._output._begin_record(batch.offsets[0])
-        applied = self.processor.process(batch[0], self.state, self._output)
-        if inspect.isawaitable(applied):
-            self._runner.run(_wait(applied))
+        _, error = self._attempt.batch(batch, on_refused)
+        return error
 
-    def _undo(self, mark: int) -> None:
-        self.state.undo()
-        self._output._cut(mark)
+    async def _apply_records(self, batch: Batch, skip: bool) -> None:
+        for record in batch:
+            _, error = await self._attempt.records([record])
+            if error is not None:
+                self._fail(record.offset, error, skip)
+
+    def _fail(self, offset: int, error: BaseException, skip: bool) -> None:
+        if not skip:
+            raise error
+        self._failed[offset] = error
 
 
-async def _wait(applied: Awaitable[None]) -> None:
-    await applied
-
-
-def _overrides(processor: Processor, method: str) -> bool:
-    return getattr(type(processor), method) is not getattr(Processor, method)
+def _overrides(processor: type[Processor], method: str) -> bool:
+    return getattr(processor, method) is not getattr(Processor, method)

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from framework import PluginError, Processor, RecordError, UsageError
+from framework import Options, PluginError, Processor, RecordError, UsageError
 from framework.testing import check_processor
 
 RECORDS = [(key, number) for number, key in enumerate("abacabadabacaba")]
@@ -126,7 +126,91 @@ class Shares(Processor):
         state["seen"] = self.seen
 
 
-@pytest.mark.parametrize("processor", [Good, AsyncGood, BatchOnly])
+class EvictsTheOldest(Processor):
+    """Keeps some keys, and takes the first one for the oldest."""
+
+    api_version = 1
+
+    class Options(Options):
+        most: int = 3
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        if record.key not in state and len(state) == self.options.most:
+            del state[next(iter(state))]
+        state[record.key] = record.value
+
+
+class EvictsTheLeast(EvictsTheOldest):
+    """The same, by what it knows of the keys."""
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        if record.key not in state and len(state) == self.options.most:
+            del state[min(state, key=lambda key: state[key])]
+        state[record.key] = record.value
+
+
+class OneListUnderTwoKeys(Processor):
+    api_version = 1
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        state[record.key] = state["latest"] = [record.value]
+
+
+class OneListInTwoValues(Processor):
+    api_version = 1
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        state["all"] = [*state.get("all", []), {"seen": (value := [record.value])}]
+        state[record.key] = {"seen": value}
+
+
+class OneListTwiceInAValue(Processor):
+    api_version = 1
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        value = [record.value]
+        state[record.key] = {"first": value, "others": [[1], (2, value)]}
+
+
+class CountsNan(Processor):
+    api_version = 1
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        state[float("nan")] = 1
+
+
+class NanInAValue(Processor):
+    api_version = 1
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        state[record.key] = {(1, float("nan")): 1}
+
+
+class CannotOpen(BatchOnly):
+    closed = 0
+
+    async def open(self) -> None:
+        raise ConnectionError("no database")
+
+    async def close(self) -> None:
+        type(self).closed += 1
+
+
+class CannotOpenAgain(BatchOnly):
+    opened: ClassVar[list[Any]] = []
+
+    async def open(self) -> None:
+        self.opened.append(self)
+        if len(self.opened) > 1:
+            raise SystemExit("in use")
+
+
+class CannotClose(BatchOnly):
+    async def close(self) -> None:
+        raise RuntimeError("still busy")
+
+
+@pytest.mark.parametrize("processor", [Good, AsyncGood, BatchOnly, EvictsTheLeast])
 def test_a_processor_that_keeps_the_contract_passes(processor: type[Processor]) -> None:
     check_processor(processor, RECORDS)
 
@@ -145,6 +229,13 @@ def test_a_processor_that_keeps_the_contract_passes(processor: type[Processor]) 
         (Unsupported, r"codec json cannot hold the state of key 'a'"),
         (NotDeterministic, r"a second run over the same records: the state of key 'n'"),
         (Shares, r"a second run over the same records: the state of key 'seen'"),
+        (OneListUnderTwoKeys, r"codec json cannot hold the state: .*same list twice, at \['.+'\] and at \['.+'\]"),
+        (OneListInTwoValues, r"codec json cannot hold the state: .*same list twice, at \['.+"),
+        (OneListTwiceInAValue, r"codec json cannot hold the state of key 'a': .*same list twice"),
+        (NanInAValue, r"codec json cannot hold the state of key 'a': .*nan"),
+        (CannotOpen, r"^open fails with ConnectionError: no database$"),
+        (CannotOpenAgain, r"^open fails with SystemExit: in use$"),
+        (CannotClose, r"^close fails with RuntimeError: still busy$"),
     ],
 )
 def test_a_breach_is_told(processor: type[Processor], reason: str) -> None:
@@ -155,6 +246,26 @@ def test_a_breach_is_told(processor: type[Processor], reason: str) -> None:
 def test_a_class_that_is_no_processor_is_told() -> None:
     with pytest.raises(PluginError, match="api_version = 1"):
         check_processor(type("Empty", (Processor,), {}), RECORDS)
+
+
+@pytest.mark.parametrize("most", [2, 3, 5, 8])
+def test_a_processor_that_relies_on_the_order_of_keys_is_told(most: int) -> None:
+    records = [(str(number * number % 11 + number % 7), number) for number in range(60)]
+    with pytest.raises(AssertionError, match=r"a run with restarts, codec json.*: the state of key '\d+' is "):
+        check_processor(EvictsTheOldest, records, {"most": most})
+    check_processor(EvictsTheLeast, records, {"most": most})
+
+
+def test_an_instance_that_could_not_be_opened_is_closed_once() -> None:
+    CannotOpen.closed = 0
+    with pytest.raises(AssertionError):
+        check_processor(CannotOpen, RECORDS)
+    assert CannotOpen.closed == 1
+
+
+def test_a_key_that_does_not_equal_itself_is_told() -> None:
+    with pytest.raises(UsageError, match="each of the 15 records, the first with ValueError: nan cannot be a key"):
+        check_processor(CountsNan, RECORDS)
 
 
 @pytest.mark.parametrize("records", [[], [("a", 3), ("b", 3)]])

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from framework.runtime.policy import ErrorPolicy
+from framework.policy import ErrorPolicy
 from framework.testing.simulation.log import LogRecord, PartitionLog
 from framework.testing.simulation.processors import DEAD_LETTER_TOPIC, OUTPUT_TOPIC, Model, is_marked
 

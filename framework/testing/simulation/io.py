@@ -6,12 +6,13 @@ from random import Random
 from typing import Any
 
 from framework.errors import StoreError
+from framework.testing.simulation.foreign import Foreign
 from framework.testing.simulation.history import Scribe
 from framework.testing.simulation.loop import SimulatedLoop
 
 __all__ = ["Disk", "SimulatedIO"]
 
-_WRITES = frozenset({"claim_all", "save", "set_aside"})
+_WRITES = frozenset({"claim", "save", "set_aside"})
 
 
 class Disk:
@@ -25,11 +26,14 @@ class Disk:
 class SimulatedIO:
     """Callable as `RunIO`, in the lane of its process: a killed process's call has happened, or never does."""
 
-    def __init__(self, loop: SimulatedLoop, random: Random, scribe: Scribe, disk: Disk, delay: float) -> None:
+    def __init__(
+        self, loop: SimulatedLoop, random: Random, scribe: Scribe, disk: Disk, foreign: Foreign, delay: float
+    ) -> None:
         self._loop = loop
         self._random = random
         self._scribe = scribe
         self._disk = disk
+        self._foreign = foreign
         self._delay = delay
         self._busy_until = 0.0
 
@@ -46,7 +50,7 @@ class SimulatedIO:
             return
         try:
             outcome, error = self._call(function, args), None
-        except Exception as failure:
+        except BaseException as failure:
             outcome, error = None, failure
         self._busy_until = max(self._busy_until, self._loop.time() + self._random.random() * self._delay / 4)
         self._loop.call_at(self._busy_until, _answer, done, outcome, error)
@@ -60,14 +64,16 @@ class SimulatedIO:
         if fails and self._random.random() < 0.5:
             self._scribe.fault("store failed", f"{function.__name__} did not happen")
             raise StoreError("the simulated disk failed")
+        self._foreign.maybe(f"store: {function.__name__}, before")
         outcome = function(*args)
+        self._foreign.maybe(f"store: {function.__name__}, after")
         if fails and writes:
             self._scribe.fault("store failed", f"{function.__name__} happened, the answer is lost")
             raise StoreError("the simulated disk failed")
         return outcome
 
 
-def _answer(done: "asyncio.Future[Any]", outcome: Any, error: Exception | None) -> None:
+def _answer(done: "asyncio.Future[Any]", outcome: Any, error: BaseException | None) -> None:
     if done.done():
         return
     if error is None:

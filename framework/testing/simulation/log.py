@@ -28,8 +28,8 @@ class PartitionLog:
     A topic that is deleted and made anew has new logs, with another topic id.
     """
 
-    def __init__(self, source: TopicPartition, before: "PartitionLog | None" = None) -> None:
-        self.source = source
+    def __init__(self, partition: TopicPartition, before: "PartitionLog | None" = None) -> None:
+        self.partition = partition
         self._before = before
         self._generation: int = before._generation + 1 if before else 0
         self.start = 0
@@ -69,7 +69,7 @@ class PartitionLog:
         if offset < self.start or index == len(self.written) or self.written[index].offset != offset:
             return None
         found = self.written[index]
-        return Record(*self.source, found.offset, found.timestamp, found.key, found.value)
+        return Record(*self.partition, found.offset, found.timestamp, found.key, found.value)
 
     def read(self, position: int, limit: int, random: Random) -> tuple[list[LogRecord], int]:
         """Up to `limit` records from `position` on, and the position after them; gaps count or not, at random."""

@@ -4,14 +4,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from framework.checkpoint import fold_rows
+from framework.changes import fold_rows
 from framework.codecs import Codec
 from framework.dead_letters import DEAD_LETTER_HEADERS
-from framework.errors import FrameworkError
 from framework.output import SOURCE_HEADERS, OutputRecord
+from framework.policy import ErrorPolicy
 from framework.records import TopicPartition
-from framework.runtime.policy import ErrorPolicy
-from framework.stores import Checkpoint, Claim, Store, StoredUnit, Unit
+from framework.stores import STATE_TABLE, Checkpoint, Claim, Outcome, Store, StoredUnit, Unit
 from framework.testing.simulation.fold import Fold, Place
 from framework.testing.simulation.history import Scribe, SimulationError
 from framework.testing.simulation.log import PartitionLog
@@ -87,40 +86,45 @@ class Oracle:
     def on_claimed(self, unit: Unit, claim: Claim) -> None:
         """A process has claimed a unit."""
         watched = self._watch(unit)
-        self._scribe.add(f"claimed {unit.plugin} {unit.topic}-{unit.partition}: epoch {claim.epoch}")
+        self._scribe.add(f"claimed {unit.plugin} {unit.topic_partition}: epoch {claim.epoch}")
         if claim.epoch <= watched.epoch:
             self.fail(f"{unit}: a claim got epoch {claim.epoch}, an earlier one had {watched.epoch}")
         watched.epoch = max(watched.epoch, claim.epoch)
 
-    def on_saved(self, checkpoints: Sequence[Checkpoint], outcomes: Sequence[FrameworkError | None]) -> None:
+    def on_saved(self, checkpoints: Sequence[Checkpoint], outcomes: Sequence[Outcome]) -> None:
         """A process has saved checkpoints, or was refused."""
         for checkpoint, outcome in zip(checkpoints, outcomes, strict=True):
             unit = checkpoint.unit
-            what = f"{unit.plugin} {unit.topic}-{unit.partition} up to {checkpoint.last_offset}"
-            if outcome is not None:
-                self._scribe.fault(f"save refused: {type(outcome).__name__}", what)
+            progress = checkpoint.own_progress
+            what = f"{unit.plugin} {unit.topic_partition} up to {progress.last_offset}, version {checkpoint.version}"
+            if outcome.error is not None:
+                self._scribe.fault(f"save refused: {type(outcome.error).__name__}", what)
+                continue
+            if outcome.kind == "already saved":
+                self._scribe.fault("asked again", what)
                 continue
             self._scribe.history.checkpoints += 1
-            self._scribe.add(f"saved {what}, position {checkpoint.position}, epoch {checkpoint.epoch}")
+            self._scribe.add(f"saved {what}, position {progress.position}, epoch {checkpoint.epoch}")
             self._touched[unit] = None
             self._follow(unit, self._watch(unit), checkpoint)
 
     def _follow(self, unit: Unit, watched: _Watched, checkpoint: Checkpoint) -> None:
+        progress, position = checkpoint.own_progress, checkpoint.own_progress.position or 0
         if watched.behind is None:
-            if checkpoint.last_offset >= 0:
+            if progress.last_offset >= 0:
                 self.fail(f"{unit}: records were applied before it was stored where they begin")
-            log = self._logs[TopicPartition(unit.topic, unit.partition)].of(checkpoint.anchor.topic_id)
-            watched.begin(Fold(self._models[unit.plugin], log, self._policy, checkpoint.position))
-        missing = checkpoint.missing_offsets - watched.missing
-        watched.missing = checkpoint.missing_offsets
+            log = self._logs[unit.topic_partition].of(progress.anchor.topic_id)
+            watched.begin(Fold(self._models[unit.plugin], log, self._policy, position))
+        missing = progress.missing_offsets - watched.missing
+        watched.missing = progress.missing_offsets
         if missing:
-            gap = range(checkpoint.position - missing, checkpoint.position)
+            gap = range(position - missing, position)
             if missing < 0 or not watched.leave_out(gap):
                 self.fail(f"{unit}: offsets {gap.start} to {gap.stop - 1} were left out, but not lost")
 
     def on_set_aside(self, unit: Unit, aside: Unit) -> None:
         """A process has set a unit aside, to begin it anew."""
-        self._scribe.fault("set aside", f"{unit.plugin} {unit.topic}-{unit.partition} as {aside.group}")
+        self._scribe.fault("set aside", f"{unit.plugin} {unit.topic_partition} as {aside.group}")
         old = self._watched[aside] = self._watched[unit]
         new = self._watched[unit] = _Watched(old.epoch)
         new.ahead += old.ahead
@@ -167,13 +171,15 @@ class Oracle:
         watched = self._watch(stored.unit)
         self._check_order(stored, watched)
         watched.stored = stored
-        if watched.behind is None or stored.position is None:
+        progress = stored.own_progress
+        if watched.behind is None or progress.position is None:
             return
         fold = watched.behind
-        fold.advance(stored.position - 1)
-        at = f"{stored.unit} at last offset {stored.last_offset}, position {stored.position}, epoch {stored.epoch}"
-        self._require(stored.last_offset == fold.last_offset, f"{at}: the last record there is {fold.last_offset}")
-        state = fold_rows(self._codec, self._store.rows(stored.unit))
+        fold.advance(progress.position - 1)
+        at = f"{stored.unit} at last offset {progress.last_offset}, position {progress.position}, epoch {stored.epoch}"
+        self._require(progress.last_offset == fold.last_offset, f"{at}: the last record there is {fold.last_offset}")
+        rows = (row for table, row in self._store.load(stored.unit) if table == STATE_TABLE)
+        state = fold_rows(self._codec, rows)
         expected = fold.state
         model = self._models[stored.unit.plugin]
         if stored.description and model.successor and stored.description.state_version == 2:
@@ -189,8 +195,9 @@ class Oracle:
             return
         self._require(stored.epoch >= before.epoch, f"{stored.unit}: epoch {before.epoch} became {stored.epoch}")
         for what, old, new in (
-            ("last offset", before.last_offset, stored.last_offset),
-            ("position", before.position or 0, stored.position or 0),
+            ("version", before.version, stored.version),
+            ("last offset", before.own_progress.last_offset, stored.own_progress.last_offset),
+            ("position", before.own_progress.position or 0, stored.own_progress.position or 0),
         ):
             self._require(new >= old, f"{stored.unit}: {what} went back from {old} to {new}")
 
@@ -202,7 +209,7 @@ class Oracle:
 
     def stored_positions(self) -> dict[TopicPartition, int | None]:
         """Up to where every plugin's stored state covers each partition; None where one has not begun."""
-        found = {stored.unit: stored.position for stored in self._store.stored(self._group)}
+        found = {stored.unit: stored.own_progress.position for stored in self._store.stored(self._group)}
         covered: dict[TopicPartition, int | None] = {}
         for partition in self._logs:
             positions = [found.get(Unit(self._group, plugin, *partition)) for plugin in self._models]

@@ -1,9 +1,9 @@
 """A simulated process: the production worker and loader over simulated Kafka, thread and disk."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from framework.errors import (
     BrokerError,
@@ -13,12 +13,15 @@ from framework.errors import (
     StateIncompatibleError,
     StoreError,
 )
+from framework.observers import Observers
 from framework.output import OutputRecord
-from framework.runtime.applier import Definition
-from framework.runtime.loader import Loader, Start
-from framework.runtime.task import OnOutOfRange
+from framework.policy import OnOutOfRange, Start
+from framework.runtime.definition import Definition
+from framework.runtime.limits import Limits
+from framework.runtime.loader import Loader
 from framework.runtime.worker import Worker
 from framework.stores import Store
+from framework.testing.simulation.foreign import Foreign
 from framework.testing.simulation.history import Scribe
 from framework.testing.simulation.io import Disk, SimulatedIO
 from framework.testing.simulation.loop import SimulatedLoop
@@ -50,7 +53,9 @@ class World:
     open_store: Callable[[], Store]
     write_output: Callable[[OutputRecord], None]
     output_fault_rate: Callable[[], float]
-    hook: Any
+    observers: Observers
+    foreign: Foreign
+    limits: Limits
     group: str
     start: Start
     on_out_of_range: OnOutOfRange
@@ -101,7 +106,9 @@ class Process:
     async def _live(self) -> None:
         try:
             await self._work()
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if self._world.loop.closing:
+                raise
             self.error = error
         finally:
             if not self.lane.dead:
@@ -112,7 +119,7 @@ class Process:
 
     async def _work(self) -> None:
         world = self._world
-        run_io = SimulatedIO(world.loop, world.random, world.scribe, world.disk, world.store_delay)
+        run_io = SimulatedIO(world.loop, world.random, world.scribe, world.disk, world.foreign, world.store_delay)
         self.source = SimulatedSource(self.name, world.broker)
         self._worker = Worker(
             group=world.group,
@@ -120,7 +127,13 @@ class Process:
             definitions=self._definitions,
             source=self.source,
             sink=SimulatedSink(
-                world.loop, world.random, world.scribe, world.output_delay, world.output_fault_rate, world.write_output
+                world.loop,
+                world.random,
+                world.scribe,
+                world.foreign,
+                world.output_delay,
+                world.output_fault_rate,
+                world.write_output,
             ),
             store=self._store,
             loader=Loader(
@@ -129,12 +142,15 @@ class Process:
                 run_io=run_io,
                 start=world.start,
                 on_out_of_range=world.on_out_of_range,
+                on_missing_state="stop",
                 embedded=False,
-                hook=world.hook,
+                observers=world.observers,
             ),
             run_io=run_io,
-            hook=world.hook,
+            observers=world.observers,
             checkpoint_interval=world.checkpoint_interval,
             fenced_patience=2 * world.broker.coordinator.session_timeout,
+            limits=world.limits,
+            give_up=self._world.scribe.add,
         )
         await self._worker.run()

@@ -9,8 +9,9 @@ from typing import Any
 from framework.errors import RecordError
 from framework.output import Output
 from framework.processor import API_VERSION, Processor
-from framework.records import Batch, Record
+from framework.records import Batch, Record, TopicPartition
 from framework.state import State
+from framework.testing.simulation.foreign import FOREIGN, Foreign
 
 __all__ = ["DEAD_LETTER_TOPIC", "OUTPUT_TOPIC", "PLUGINS", "Model", "Remedy", "is_marked"]
 
@@ -25,6 +26,7 @@ _PRIME = 1_000_003
 class Remedy:
     """The plugins' options: until somebody mends them, they fail on marked records."""
 
+    foreign: Foreign
     mended: bool = False
 
 
@@ -38,9 +40,21 @@ class _Simulated(Processor):
     key_format = "int"
     value_format = "int"
 
-    def refuse_marked(self, value: int | None) -> None:
+    def __init__(self, options: Any, partition: TopicPartition) -> None:
+        super().__init__(options, partition)
+        options.foreign.maybe("plugin: __init__")
+
+    async def open(self) -> None:
+        self.options.foreign.maybe("plugin: open")
+
+    async def close(self) -> None:
+        self.options.foreign.maybe("plugin: close")
+
+    def refuse_marked(self, offset: int, value: int | None) -> None:
+        """Fail on a marked record, the same way each time: whatever is raised is that record's failure."""
         if is_marked(value) and not self.options.mended:
-            raise RecordError("this record is marked")
+            kinds: tuple[type[BaseException], ...] = (RecordError, *FOREIGN, SystemExit, GeneratorExit)
+            raise kinds[offset % len(kinds)]("this record is marked")
 
 
 class Checksum(_Simulated):
@@ -80,7 +94,7 @@ class ChecksumBatch(_Simulated):
                 state.pop(key, None)
             else:
                 state.update({key: _mixed(state.get(key, 0), offset, value)})
-            self.refuse_marked(value)
+            self.refuse_marked(offset, value)
 
 
 class ChecksumAsync(_Simulated):
@@ -90,6 +104,7 @@ class ChecksumAsync(_Simulated):
         before = state.get(record.key, 0)
         state[record.key] = -1
         await asyncio.sleep(record.offset % 4 * 0.004)
+        self.refuse_marked(record.offset, record.value)
         if record.value is None:
             del state[record.key]
         else:
@@ -103,7 +118,7 @@ class Tail(_Simulated):
         tail = state.setdefault(record.key, [])
         tail.append([record.offset, record.value])
         del tail[:-4]
-        self.refuse_marked(record.value)
+        self.refuse_marked(record.offset, record.value)
 
 
 class Forward(_Simulated):
@@ -113,7 +128,7 @@ class Forward(_Simulated):
         count = state[record.key] = state.get(record.key, 0) + 1
         for index in range(outputs_of(record.value)):
             out.send(OUTPUT_TOPIC, [record.offset, count, index], key=str(record.key))
-        self.refuse_marked(record.value)
+        self.refuse_marked(record.offset, record.value)
 
 
 class ForwardBatch(_Simulated):
@@ -128,7 +143,7 @@ class ForwardBatch(_Simulated):
             count = state[record.key] = state.get(record.key, 0) + 1
             for index in range(outputs_of(record.value)):
                 out.send(OUTPUT_TOPIC, [record.offset, count, index], key=str(record.key), position=position)
-            self.refuse_marked(record.value)
+            self.refuse_marked(record.offset, record.value)
 
 
 class TallyBatch(_Simulated):
@@ -207,7 +222,7 @@ def _in_lists(state: Mapping[Any, Any]) -> dict[Any, Any]:
 PLUGINS = (
     Model("checksum", Checksum, _fold_checksum, can_fail=False, successor=ChecksumNow, upgraded=_in_lists),
     Model("checksum-batch", ChecksumBatch, _fold_checksum, can_fail=True),
-    Model("checksum-async", ChecksumAsync, _fold_checksum, can_fail=False),
+    Model("checksum-async", ChecksumAsync, _fold_checksum, can_fail=True),
     Model("tail", Tail, _fold_tail, can_fail=True),
     Model("forward", Forward, _fold_forward, can_fail=True),
     Model("forward-batch", ForwardBatch, _fold_forward, can_fail=True),

@@ -8,9 +8,8 @@ from typing import Final, Literal
 from framework.codecs import Codec
 from framework.codecs.json import JsonCodec
 from framework.codecs.msgpack import MsgpackCodec
-from framework.runtime.loader import Start
-from framework.runtime.policy import ErrorPolicy, OnError
-from framework.runtime.task import OnOutOfRange
+from framework.policy import ErrorPolicy, OnError, OnOutOfRange, Start
+from framework.runtime.limits import Limits
 from framework.testing.simulation.processors import DEAD_LETTER_TOPIC, PLUGINS, Model
 
 __all__ = ["ACTIONS", "STORES", "Setting", "Step", "StoreName", "draw_steps"]
@@ -62,6 +61,27 @@ def _draw_policy(random: Random) -> ErrorPolicy:
     return ErrorPolicy(on_error, topic, retries=random.choice((0, 0, 2)), retry_backoff=0.05)
 
 
+def _draw_limits(random: Random) -> Limits:
+    look, row = random.choice((1, 2, 8)), random.choice((1, 2, 5))
+    return Limits(
+        slice_seconds=random.choice((-1.0, -1.0, 1.0)),  # breathe at every look at the clock, or never
+        piece_records=look,
+        first_piece_records=look,
+        look_records=look,
+        piece_outputs=random.choice((1, 3, 100)),
+        careful_run=random.choice((1, 10, 1000)),
+        longest_careful_run=1000,
+        first_careful_slice=random.choice((1, 4, 32)),
+        first_row_keys=row,
+        largest_row_keys=row,
+        base_keys=row * random.choice((1, 2)),
+        base_floor=random.choice((50, 200, 1000)),
+        row_cost=16,
+        tallies_at_once=random.choice((1, 100)),
+        fetch_seconds=1.0,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What stays the same in a history. Delays are seconds at the most."""
@@ -84,14 +104,10 @@ class Setting:
     output_delay: float
     store_fault_rate: float
     output_fault_rate: float
-    slow_clock: bool
-    """Whether the task breathes at every look at the clock, or never."""
-    clock_every: int
-    careful_run: int
-    careful_slice: int
-    base_floor: int
-    base_piece: int
-    base_pieces: int
+    foreign_rate: float
+    """Calls across a border that raise what nobody named."""
+    limits: Limits
+    """So small that some records reach them."""
 
     @classmethod
     def draw(cls, random: Random, store: StoreName | None) -> "Setting":
@@ -114,13 +130,8 @@ class Setting:
             output_delay=random.choice((0.005, 0.1, 0.5)),
             store_fault_rate=random.choice((0.0, 0.0, 0.01, 0.03)),
             output_fault_rate=random.choice((0.0, 0.0, 0.02, 0.1)),
-            slow_clock=random.random() < 0.7,
-            clock_every=random.choice((1, 2, 8)),
-            careful_run=random.choice((1, 10, 1000)),
-            careful_slice=random.choice((1, 4, 32)),
-            base_floor=random.choice((50, 200, 1000)),
-            base_piece=random.choice((1, 2, 5)),
-            base_pieces=random.choice((1, 2)),
+            foreign_rate=random.choice((0.0, 0.0, 0.001, 0.01)),
+            limits=_draw_limits(random),
         )
 
     def __str__(self) -> str:

@@ -6,26 +6,25 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
-from unittest.mock import patch
 
 import pluggy
 
 from framework import hookspecs
 from framework.errors import OffsetOutOfRangeError, RecordError, StateIncompatibleError
 from framework.formats import format_named
+from framework.observers import Observers
 from framework.output import OutputRecord
 from framework.records import TopicPartition
-from framework.runtime import applier as applier_module
-from framework.runtime import capture as capture_module
-from framework.runtime import worker as worker_module
-from framework.runtime.applier import Definition
+from framework.runtime.definition import Definition
 from framework.stores import Store
 from framework.stores.file import FileStore
 from framework.stores.memory import MemoryStore
 from framework.stores.sqlite import SqliteStore
+from framework.testing.simulation.codecs import SimulatedCodec
+from framework.testing.simulation.foreign import Foreign, is_foreign
 from framework.testing.simulation.group import Coordinator
 from framework.testing.simulation.history import History, Scribe, SimulationError
 from framework.testing.simulation.io import Disk
@@ -50,6 +49,20 @@ _PIECE: Final = 50
 _STORES: Final[dict[StoreName, type[Store]]] = {"memory": MemoryStore, "file": FileStore, "sqlite": SqliteStore}
 
 
+@dataclass(slots=True)
+class _Course:
+    """How far a history has come."""
+
+    started: int = 0
+    """Processes so far."""
+    upgraded: bool = False
+    refused: bool = False
+    """Whether the log has become one that the policy refuses to go on with."""
+    calm: bool = False
+    """Whether the faults are over."""
+    ending: bool = False
+
+
 class Simulation:
     """A history that repeats exactly from its arguments.
 
@@ -72,23 +85,18 @@ class Simulation:
         self._coordinator = Coordinator(
             self._loop, self._random, self._scribe, partitions, setting.session_timeout, setting.rebalance_timeout
         )
+        self._foreign = Foreign(self._random, self._scribe, lambda: 0.0 if self._course.calm else setting.foreign_rate)
         self._broker = Broker(
-            self._loop, self._random, self._scribe, self._logs, self._coordinator, setting.broker_delay
+            self._loop, self._random, self._scribe, self._logs, self._coordinator, setting.broker_delay, self._foreign
         )
         self._disk = Disk(setting.store_fault_rate)
-        self._remedy = Remedy()
+        self._remedy = Remedy(self._foreign)
         self._processes: list[Process] = []
-        self._started = 0
-        self._upgraded = False
-        self._refused = False
-        """Whether the log has become one that the policy refuses to go on with."""
-        self._calm = False
-        self._ending = False
+        self._course = _Course()
 
     def run(self) -> History:
         """Raises `SimulationError`, with the seed and the history, where a promise is broken."""
         with ExitStack() as stack:
-            stack.enter_context(_small_limits(self._setting))
             stack.enter_context(_logs_to(self._scribe))
             open_store = _opener(self._setting.store, stack)
             stack.callback(self._loop.close)
@@ -122,8 +130,10 @@ class Simulation:
                 open_store(), self._oracle.on_claimed, self._oracle.on_saved, self._oracle.on_set_aside
             ),
             write_output=self._write_output,
-            output_fault_rate=lambda: 0.0 if self._calm else setting.output_fault_rate,
-            hook=_hook(),
+            output_fault_rate=lambda: 0.0 if self._course.calm else setting.output_fault_rate,
+            observers=_observers(self._foreign),
+            foreign=self._foreign,
+            limits=setting.limits,
             group=_GROUP,
             start=setting.start,
             on_out_of_range=setting.on_out_of_range,
@@ -161,13 +171,13 @@ class Simulation:
         """The faults are over: everything must be applied and stored."""
         self._scribe.add("the faults are over")
         self._disk.full = False
-        self._calm = self._broker.up = True
+        self._course.calm = self._broker.up = True
         self._remedy.mended = self._stops_on_error
         self._disk.fault_rate = 0.0
         self._broker.tell()
         for process in self._processes:
             process.thaw()
-        if self._refused:
+        if self._course.refused:
             self._advance(_PIECE)
         else:
             self._wait_until(self._is_drained, "are applied and stored")
@@ -179,7 +189,7 @@ class Simulation:
         )
 
     def _end(self) -> None:
-        self._ending = True
+        self._course.ending = True
 
         def ended() -> bool:
             for process in self._processes:
@@ -204,10 +214,10 @@ class Simulation:
 
     def _start(self, random: Random | None = None) -> None:
         """A process starts, if fewer than the setting's are there."""
-        if self._ending or len(self._processes) >= self._setting.processes:
+        if self._course.ending or len(self._processes) >= self._setting.processes:
             return
-        self._started += 1
-        process = Process(f"w{self._started}", self._world, self._definitions(), self._on_end)
+        self._course.started += 1
+        process = Process(f"w{self._course.started}", self._world, self._definitions(), self._on_end)
         self._processes.append(process)
         self._scribe.add(f"{process.name} starts")
 
@@ -216,19 +226,23 @@ class Simulation:
         return [
             Definition(
                 name=model.name,
-                processor=model.successor if self._upgraded and model.successor else model.processor,
+                processor=model.successor if self._course.upgraded and model.successor else model.processor,
                 options=self._remedy,
-                codec=setting.codec(),
+                codec=SimulatedCodec(setting.codec(), self._random, self._foreign),
                 key_format=format_named("int"),
                 value_format=format_named("int"),
                 on_error=setting.on_error,
                 keeps_rows=_STORES[setting.store].keeps_rows,
-                on_records_failed=lambda plugin, partition, errors: self._scribe.fault(
-                    "record failed", f"{plugin} {partition} offsets {list(errors)}"
-                ),
+                on_records_failed=self._on_records_failed,
             )
             for model in setting.models
         ]
+
+    def _on_records_failed(self, plugin: str, partition: TopicPartition, errors: Any) -> None:
+        self._scribe.fault("record failed", f"{plugin} {partition} offsets {list(errors)}")
+        self._world.observers.records_failed(
+            plugin=plugin, partition=partition, errors=errors, on_error=self._setting.on_error.on_error
+        )
 
     def _on_end(self, process: Process) -> None:
         self._processes.remove(process)
@@ -237,12 +251,14 @@ class Simulation:
         self._restart_later()
 
     def _is_expected(self, error: BaseException) -> bool:
+        if is_foreign(error):
+            return True
         if isinstance(error, RecordError):
             return self._stops_on_error
         if isinstance(error, OffsetOutOfRangeError):
-            return self._refused
+            return self._course.refused
         if isinstance(error, StateIncompatibleError):
-            return self._upgraded
+            return self._course.upgraded
         return isinstance(error, EXPECTED_ENDS)
 
     @property
@@ -340,9 +356,9 @@ class Simulation:
 
     def _upgrade(self, random: Random) -> None:
         """Processes that start from now on have newer plugins."""
-        if not self._upgraded:
+        if not self._course.upgraded:
             self._scribe.add("the plugins are upgraded")
-            self._upgraded = True
+            self._course.upgraded = True
 
     def _expire(self, random: Random) -> None:
         """Retention takes records that may not be stored yet."""
@@ -363,7 +379,7 @@ class Simulation:
     def _may_lose(self, random: Random, goes_on: bool) -> bool:
         """Whether to do what the policy may refuse to go on after; that ends the use of a history, so it is rare."""
         if goes_on or random.random() < 0.1:
-            self._refused = self._refused or not goes_on
+            self._course.refused = self._course.refused or not goes_on
             return True
         return False
 
@@ -387,12 +403,12 @@ class Simulation:
 def _opener(name: StoreName, stack: ExitStack) -> Callable[[], Store]:
     """Opens the store as one more process would; a memory store outlives its processes here."""
     if name == "memory":
-        shared = MemoryStore(Path())
+        shared = MemoryStore.open("memory:", MemoryStore.Options())
         return lambda: shared
     directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="simulation-", dir=_fast_directory()))
 
     def open_one() -> Store:
-        store = _STORES[name](Path(directory))
+        store = _STORES[name].open(f"{name}:{directory}", _STORES[name].Options())
         stack.callback(store.close)
         return store
 
@@ -404,36 +420,38 @@ def _fast_directory() -> str | None:
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - names are drawn by tempfile
 
 
-def _hook() -> Any:
-    """The production observers' hooks; nobody listens."""
+class _FaultyObserver:
+    """Listens to everything, and fails now and then."""
+
+    def __init__(self, foreign: Foreign) -> None:
+        self._foreign = foreign
+
+    @hookspecs.hookimpl
+    def framework_assigned(self) -> None:
+        self._foreign.maybe("observer: assigned")
+
+    @hookspecs.hookimpl
+    def framework_released(self) -> None:
+        self._foreign.maybe("observer: released")
+
+    @hookspecs.hookimpl
+    def framework_checkpoint_saved(self) -> None:
+        self._foreign.maybe("observer: checkpoint_saved")
+
+    @hookspecs.hookimpl
+    def framework_records_failed(self) -> None:
+        self._foreign.maybe("observer: records_failed")
+
+    @hookspecs.hookimpl
+    def framework_gap(self) -> None:
+        self._foreign.maybe("observer: gap")
+
+
+def _observers(foreign: Foreign) -> Observers:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    return manager.hook
-
-
-@contextmanager
-def _small_limits(setting: Setting) -> Iterator[None]:
-    """The runtime's limits, so small that some records reach them."""
-    with (
-        patch.multiple(
-            applier_module,
-            _SLICE=-1.0 if setting.slow_clock else 1.0,
-            _CLOCK_EVERY=setting.clock_every,
-            _PIECE=setting.clock_every,
-            _CAREFUL_RUN=setting.careful_run,
-            _FIRST_CAREFUL_SLICE=setting.careful_slice,
-        ),
-        patch.multiple(
-            capture_module,
-            _BASE_FLOOR=setting.base_floor,
-            _FIRST_PIECE=setting.base_piece,
-            _LARGEST_PIECE=setting.base_piece,
-            _BASE_KEYS=setting.base_piece * setting.base_pieces,
-            _ROW_COST=16,
-        ),
-        patch.multiple(worker_module, _FETCH_WAIT=1.0),
-    ):
-        yield
+    manager.register(_FaultyObserver(foreign), "faulty")
+    return Observers(manager)
 
 
 class _ToScribe(logging.Handler):

@@ -9,9 +9,8 @@ from aiokafka.errors import IllegalStateError
 
 from framework.errors import BrokerError
 from framework.records import Batch, Record, TopicPartition
-from framework.runtime.lookup import Place
-from framework.runtime.source import Fetched, OutOfRange, SourceListener
-from framework.runtime.task import LogRange
+from framework.runtime.ports import Committed, Fetched, LogRange, OutOfRange, Place, SourceListener
+from framework.testing.simulation.foreign import Foreign
 from framework.testing.simulation.group import Coordinator
 from framework.testing.simulation.history import Scribe
 from framework.testing.simulation.log import PartitionLog
@@ -31,7 +30,10 @@ class Broker:
     coordinator: Coordinator
     delay: float
     """Seconds that a request takes at the most."""
+    foreign: Foreign
     up: bool = True
+    committed: dict[TopicPartition, Committed] = field(default_factory=dict)
+    """What the group has committed."""
     waiting: "list[asyncio.Future[None]]" = field(default_factory=list)
 
     async def answer(self) -> None:
@@ -41,6 +43,7 @@ class Broker:
         """
         if self.loop.closing:
             raise asyncio.CancelledError
+        self.foreign.maybe("source: a request")
         await asyncio.sleep(self.random.random() * self.delay)
         if not self.up:
             await self.news(2.0)
@@ -146,6 +149,7 @@ class SimulatedSource:
 
     async def fetch(self, patience: float) -> Fetched:
         await asyncio.sleep(self._random.random() * self._broker.delay)
+        self._broker.foreign.maybe("source.fetch")
         if not self._has_news():
             await self._broker.news(patience)
         if self._broker.loop.closing:
@@ -175,7 +179,7 @@ class SimulatedSource:
         records, after = self._broker.logs[partition].read(position, limit, self._random)
         self._positions[partition] = after
         return Batch(
-            source=partition,
+            topic_partition=partition,
             start=position,
             end=after,
             offsets=[record.offset for record in records],
@@ -186,9 +190,11 @@ class SimulatedSource:
         )
 
     def hold(self, partition: TopicPartition) -> None:
+        self._broker.foreign.maybe("source.hold")
         self._positions.pop(partition, None)
 
     def release(self, partition: TopicPartition, position: int) -> None:
+        self._broker.foreign.maybe("source.release")
         if partition not in self._assigned:
             raise IllegalStateError(f"No current assignment for partition {partition}")
         self._positions[partition] = position
@@ -214,5 +220,13 @@ class SimulatedSource:
         later = (record.offset for record in log.written if record.timestamp >= timestamp)
         return max(log.start, next(later, log.end))
 
-    async def commit_hint(self, positions: Mapping[TopicPartition, int]) -> None:
+    async def committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Committed]:
+        await self._broker.answer()
+        committed = self._broker.committed
+        return {partition: committed[partition] for partition in partitions if partition in committed}
+
+    async def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
+        self._broker.foreign.maybe("source.commit")
         await asyncio.sleep(self._random.random() * self._broker.delay)
+        if self._broker.up and self._broker.coordinator.knows(self.member):
+            self._broker.committed |= {each: offsets[each] for each in offsets if each in self._assigned}

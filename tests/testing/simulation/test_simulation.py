@@ -12,10 +12,12 @@ from framework.runtime.task import PartitionTask
 from framework.testing.simulation import ACTIONS, STORES, Simulation, SimulationError, Step
 
 FAULTS = (
+    "asked again",
     "broker down",
     "disk fills",
     "disk full",
     "expelled",
+    "foreign exception",
     "frozen",
     "killed",
     "outputs failed",
@@ -80,7 +82,7 @@ def test_repeats_exactly_from_its_seed_in_another_process(store):
 
 
 def test_a_broken_promise_is_told_with_seed_and_history(monkeypatch):
-    def capture(self):
+    def capture(self, budget=None):
         raise InternalError("planted")
 
     monkeypatch.setattr(PartitionTask, "capture", capture)
