@@ -12,14 +12,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from framework.checkpoint import fold_rows
-from framework.cli.state import open_store
+from framework.changes import fold_rows
+from framework.cli.stores import open_store
 from framework.codecs.json import JsonCodec
 from framework.errors import StoreError
 from tests.brokers.traffic import create_topic, read_topic
+from tests.end_to_end.worker import Worker
 from tests.faults.oracle import Oracle
 from tests.faults.traffic import Traffic
-from tests.kafka.worker import Worker
 
 __all__ = ["SESSION_SECONDS", "Application"]
 
@@ -161,12 +161,12 @@ class Application:
 
     def stored(self) -> dict[int, int]:
         """The last offset of each partition that every plugin has stored."""
-        store = open_store(self._store, self.directory / "state")
+        store = open_store(f"{self._store}:{self.directory / 'state'}", {})
         try:
             found = store.stored(self.group)
         except StoreError:  # a worker began to write while it was read
             found = store.stored(self.group)
-        offsets = {(stored.unit.plugin, stored.unit.partition): stored.last_offset for stored in found}
+        offsets = {(stored.unit.plugin, stored.unit.partition): stored.own_progress.last_offset for stored in found}
         return {
             number: min(offsets.get((name, number), -1) for name in self._plugins) for number in self.oracle.partitions
         }
@@ -189,13 +189,14 @@ class Application:
         """What is stored is what one undisturbed run had made of the records up to there; no worker runs."""
         assert not self.workers
         self.check_workers()
-        store = open_store(self._store, self.directory / "state")
+        store = open_store(f"{self._store}:{self.directory / 'state'}", {})
         codec = JsonCodec()
         for stored in store.stored(self.group):
-            state = fold_rows(codec, store.rows(stored.unit)) if stored.description else {}
-            self.oracle.wait_for_offset(stored.unit.partition, stored.last_offset)
-            expected = self.oracle.counts(stored.unit.partition, stored.last_offset)
-            assert state == expected, f"{stored.unit} differs up to offset {stored.last_offset}"
+            state = fold_rows(codec, (row for _, row in store.load(stored.unit)))
+            last_offset = stored.own_progress.last_offset
+            self.oracle.wait_for_offset(stored.unit.partition, last_offset)
+            expected = self.oracle.counts(stored.unit.partition, last_offset)
+            assert state == expected, f"{stored.unit} differs up to offset {last_offset}"
             assert stored.keys == len(state)
 
     def finish(self) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.worker import Worker
 from tests.faults.application import Application
-from tests.kafka.worker import Worker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.kafka.worker import Worker, exported, truth
+from tests.end_to_end.worker import Worker, exported, truth
 
 pytestmark = pytest.mark.kafka
 
@@ -20,13 +20,13 @@ from framework.stores.sqlite import SqliteStore
 class LateStore(SqliteStore):
     name = "late"
 
-    def claim_all(self, units, accept):
+    def claim(self, units, accept):
         once = pathlib.Path("claimed")
         if not once.exists():
             once.touch()
             logging.getLogger("framework").info("claiming slowly")
             time.sleep(4)
-        return super().claim_all(units, accept)
+        return super().claim(units, accept)
 
 
 @hookimpl
@@ -38,7 +38,7 @@ def framework_stores():
 def test_a_claim_that_is_under_way_when_its_partition_goes(broker, topic, produce, read_topic, tmp_path):
     name = topic()
     (tmp_path / "late.py").write_text(_LATE_STORE)
-    args = ["--plugin", "keycount", "--plugin", "late.py", "--store", "late", "--topic", name]
+    args = ["--plugin", "keycount", "--plugin", "late.py", "--store", "late:state", "--topic", name]
     args += ["--bootstrap-servers", broker.bootstrap_servers, "--checkpoint-interval", "100ms"]
     # The group deals partitions out in the order of these names: partition 0 moves to the second worker.
     with Worker(*args, "--kafka", "client_id=b", cwd=tmp_path) as first:

@@ -12,7 +12,7 @@ from confluent_kafka.cimpl import NewPartitions
 
 from tests.brokers import Broker
 from tests.brokers.traffic import create_topic, wait_for_leaders
-from tests.kafka.worker import Worker, exported, framework, listed, truth
+from tests.end_to_end.worker import Worker, exported, framework, listed, truth
 
 pytestmark = pytest.mark.kafka
 

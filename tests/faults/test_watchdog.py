@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.brokers.traffic import create_topic
 from tests.brokers.traffic import produce as produce_records
-from tests.kafka.worker import Worker, exported, framework, truth
+from tests.end_to_end.worker import Worker, exported, framework, truth
 
 pytestmark = pytest.mark.kafka
 
@@ -72,7 +72,7 @@ class HangingStore(SqliteStore):
     name = "hanging"
 
     def save(self, checkpoints):
-        if checkpoints[0].last_offset >= 0:
+        if checkpoints[0].own_progress.last_offset >= 0:
             threading.Event().wait()
         return super().save(checkpoints)
 
@@ -138,11 +138,22 @@ def test_a_store_that_never_answers(when, on_stall, on_broker, topic, produce, t
     name = topic()
     (tmp_path / "hangs.py").write_text(HANGS)
     produce(name, KEYS, partitions=0)
-    args = ["--plugin", "keycount", "--plugin", "hangs.py", "--store", "hanging", "--topic", name, "--group", name]
+    args = [
+        "--plugin",
+        "keycount",
+        "--plugin",
+        "hangs.py",
+        "--store",
+        "hanging:state",
+        "--topic",
+        name,
+        "--group",
+        name,
+    ]
     args += ["--stop-at-end"] if when == "at the end" else ["--checkpoint-interval", "100ms"]
     with Worker(*args, "--on-stall", on_stall, *on_broker, cwd=tmp_path) as worker:
         message = worker.wait_for(f"no progress for {TIMEOUT} s")
-        assert "a checkpoint is under way (store, or outputs not acknowledged)" in message
+        assert "a checkpoint is under way (store, or outputs that are not acknowledged)" in message
         if on_stall == "stop":
             worker.wait_for("the stalled worker does not end: ending the process without a last checkpoint")
             assert worker.wait() == 1
