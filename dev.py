@@ -30,7 +30,7 @@ SPEEDUPS = ROOT / "speedups"
 FLIGHTS = ROOT / "examples" / "data" / "flights-2013-01.csv"
 COUNT_FLIGHTS = ["--plugin", "keycount", "--input", os.path.relpath(FLIGHTS), "--input-key", "dest", "--stop-at-end"]
 CODE = ["framework", "plugins", "speedups", "tests", "benchmarks", "dev.py"]
-NO_KAFKA = ["-m", "not kafka and not docker", "--ignore=tests/kafka", "--ignore=tests/faults"]
+NO_KAFKA = ["-m", "not kafka and not docker", "--ignore=tests/end_to_end", "--ignore=tests/faults"]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 

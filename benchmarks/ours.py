@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from benchmarks.processes import Ended, run_to_end
 from benchmarks.protocol import Task, read_task, report
-from framework.checkpoint import fold_rows
-from framework.cli.state import open_store
+from framework.changes import fold_rows
 from framework.plugins import load
 
 _HERE: Final = Path(__file__).parent
@@ -58,10 +57,11 @@ def _states(task: Task, printed: Path) -> Iterator[tuple[int, dict[Any, Any]]]:
         with printed.open("rb") as lines:
             yield 0, {entry["key"]: entry["value"] for entry in map(json.loads, lines)}
         return
-    codec = load([]).codec(settings["codec"])()
-    with closing(open_store(settings["store"], task.directory / "state")) as store:
+    plugins, where = load([]), f"{settings['store']}:{task.directory / 'state'}"
+    codec = plugins.codec(settings["codec"])()
+    with closing(plugins.open_store(where, {}, read_only=True)) as store:
         for stored in store.stored(task.group):
-            yield stored.position or 0, fold_rows(codec, store.rows(stored.unit))
+            yield stored.own_progress.position or 0, fold_rows(codec, (row for _, row in store.load(stored.unit)))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from framework.embedded import PARTITIONS
+from framework.embedded.broker import PARTITIONS
 from framework.records import Record
 from tests.brokers import Broker, KafkaJars, NoBrokerError, Rung, choose_rung
 from tests.brokers.jars import jars_missing

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from framework import Options, Output, Processor, Record, State, TopicPartition
+from framework import Options, Output, Processor, Record, TopicPartition
+from framework.table import Table
 
 PARTITION = TopicPartition("orders", 3)
 
@@ -54,4 +55,4 @@ def test_what_is_not_written_is_not_there(method: str) -> None:
 
 def test_older_state_needs_migrate() -> None:
     with pytest.raises(NotImplementedError):
-        Count.migrate(State(), 1)
+        Count.migrate(Table(), 1)

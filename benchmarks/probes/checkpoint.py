@@ -11,12 +11,12 @@ from typing import Any, Final
 from benchmarks.probes.protocol import read_task, report
 from benchmarks.probes.stalls import StallProbe
 from benchmarks.probes.states import numbered_keys
-from benchmarks.probes.tasks import PARTITIONS, keycount_tasks
+from benchmarks.probes.tasks import PARTITIONS, keycount_assignment
 from framework.records import Batch, TopicPartition
 from framework.runtime.collector import quiet_collector
 from framework.runtime.io import IOThread
 from framework.runtime.task import TaskStatus
-from framework.stores import Checkpoint, Claim, StoredUnit
+from framework.stores import Checkpoint, Claim, StoredUnit, Unit
 from framework.stores.sqlite import SqliteStore
 
 _WARM_UP: Final = 3
@@ -51,14 +51,14 @@ class _Bench:
         self._run_io = run_io
         self._probe = probe
         self._store = SqliteStore(directory)
-        self._tasks = keycount_tasks(codec)
+        self._tasks = keycount_assignment(codec).tasks
 
     async def start(self) -> None:
         """Fill the memory of all tasks, and have them run."""
         for task in self._tasks:
-            claim = await self._run_io(self._store.claim, task.unit, task.accept)
+            [claim] = await self._run_io(self._store.claim, [task.unit], _accept)
             task.move(TaskStatus.LOADING)
-            task.loaded(claim, dict(numbered_keys(self._keys, task.unit.partition, PARTITIONS)))
+            task.load(claim, dict(numbered_keys(self._keys, task.unit.partition, PARTITIONS)))
             task.start_at(0)
             task.move(TaskStatus.SEEKING)
             task.move(TaskStatus.RUNNING)
@@ -67,7 +67,7 @@ class _Bench:
         """Checkpoints until each task has a new base, which begins with the first of them that finds changes there."""
         for stored in self._store.stored():
             task = self._tasks[stored.unit.partition]
-            task.loaded(Claim(task.epoch, _as_if_of_rows(stored)), None)
+            task.keep(Claim(task.epoch, _as_if_of_rows(stored)))
         measured = [await self.checkpoint(changes)]
         while measured[-1].folds:
             measured.append(await self.checkpoint(changes))
@@ -84,11 +84,11 @@ class _Bench:
         outcomes = await self._run_io(self._store.save, captured)
         ended, computed = time.perf_counter(), time.process_time() - computed
         for checkpoint, outcome in zip(captured, outcomes, strict=True):
-            if outcome is not None:
-                raise outcome
+            if outcome.error is not None:
+                raise outcome.error
             self._tasks[checkpoint.unit.partition].saved(checkpoint)
         stall = self._probe.take()
-        folds = any(checkpoint.base for checkpoint in captured)
+        folds = any(changes.base for checkpoint in captured for changes in checkpoint.tables.values())
         return _Measured(between - began, ended - between, computed, _size(captured), *stall, folds)
 
     async def _apply(self, changes: int) -> None:
@@ -97,18 +97,23 @@ class _Bench:
             changed[number % PARTITIONS].append(b"key-%06d" % number)
         for task, keys in zip(self._tasks, changed, strict=True):
             if keys:
-                await task.apply(_batch(task.source, task.position or 0, keys), _breathe)
+                await task.live.apply(_batch(task.partition, task.position or 0, keys), _breathe)
+
+
+def _accept(unit: Unit, stored: StoredUnit | None) -> None:
+    """The store is empty."""
 
 
 def _as_if_of_rows(stored: StoredUnit) -> StoredUnit:
     """What makes a task begin a new base."""
-    return replace(stored, base_bytes=0, bytes=_MANY_BYTES)
+    tables = {name: replace(table, base_bytes=0, bytes=_MANY_BYTES) for name, table in stored.tables.items()}
+    return replace(stored, tables=tables)
 
 
-def _batch(source: TopicPartition, start: int, keys: Sequence[bytes]) -> Batch:
+def _batch(partition: TopicPartition, start: int, keys: Sequence[bytes]) -> Batch:
     count = len(keys)
     offsets = range(start, start + count)
-    return Batch(source, start, start + count, offsets, [0] * count, keys, [b""] * count, [()] * count)
+    return Batch(partition, start, start + count, offsets, [0] * count, keys, [b""] * count, [()] * count)
 
 
 async def _breathe() -> None:
@@ -116,7 +121,8 @@ async def _breathe() -> None:
 
 
 def _size(captured: Sequence[Checkpoint]) -> int:
-    return sum(len(row) for checkpoint in captured for row in (*checkpoint.rows, *checkpoint.base))
+    tables = [changes for checkpoint in captured for changes in checkpoint.tables.values()]
+    return sum(len(row) for changes in tables for row in (*changes.rows, *changes.base))
 
 
 async def _measure(task: dict[str, Any]) -> dict[str, Any]:

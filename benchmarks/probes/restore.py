@@ -9,14 +9,14 @@ from typing import Any, Final, cast
 
 from benchmarks.probes.protocol import read_task, report
 from benchmarks.probes.stalls import StallProbe
-from benchmarks.probes.tasks import GROUP, keycount_tasks
+from benchmarks.probes.tasks import GROUP, keycount_assignment
 from framework.plugins import load
 from framework.records import TopicPartition
+from framework.runtime.assignment import Assignment
 from framework.runtime.collector import quiet_collector
 from framework.runtime.io import IOThread
 from framework.runtime.loader import Loader
-from framework.runtime.source import Source
-from framework.runtime.task import LogRange
+from framework.runtime.ports import Committed, LogRange, Source
 from framework.stores.sqlite import SqliteStore
 
 _IDLE: Final = 1.0
@@ -24,28 +24,30 @@ _IDLE: Final = 1.0
 
 
 class _Log:
-    """As much of a source as a loader asks of one: logs without records."""
+    """As much of a source as a loader asks of one: logs without records, of which nothing is committed."""
 
     async def log_ranges(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, LogRange]:
         return dict.fromkeys(partitions, LogRange(0, 0))
+
+    async def committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Committed]:
+        return {}
 
 
 async def _restore(task: dict[str, Any]) -> dict[str, Any]:
     store = SqliteStore(Path(task["directory"]))
     stored = store.stored(GROUP)
-    tasks = keycount_tasks(task["codec"])
+    assignment = keycount_assignment(task["codec"])
     with IOThread() as run_io, quiet_collector():
-        loader = Loader(cast(Source, _Log()), store, run_io, "earliest", "stop", embedded=False, hook=load([]).hook)
+        source, observers = cast(Source, _Log()), load([]).observers
+        loader = Loader(source, store, run_io, "earliest", "stop", "stop", embedded=False, observers=observers)
         async with StallProbe() as probe:
             await asyncio.sleep(_IDLE)
             idle, memory = probe.take(), _memory()
             began, computed = time.perf_counter(), time.process_time()
-            await loader.load({each.source: [each] for each in tasks}, lambda partition: None)
+            await loader.load({each.partition: [each] for each in assignment.tasks}, lambda partition: None)
             seconds, cpu = time.perf_counter() - began, time.process_time() - computed
             stall, memory = probe.take(), _memory() - memory
-            for each in tasks:  # what a rebalance does with partitions that went elsewhere
-                each.void()
-                await asyncio.sleep(0)
+            await _go_elsewhere(assignment)
             drop = probe.take()
     return {
         "keys": sum(unit.keys for unit in stored),
@@ -58,6 +60,14 @@ async def _restore(task: dict[str, Any]) -> dict[str, Any]:
         "drop": drop.seconds,
         "idle_stall": idle.seconds,
     }
+
+
+async def _go_elsewhere(assignment: Assignment) -> None:
+    """A rebalance that gives all partitions to others, until the memory of the states is let go."""
+    before = asyncio.all_tasks()
+    assignment.let_go()
+    assignment.take_up({})
+    await asyncio.gather(*(asyncio.all_tasks() - before))
 
 
 def _memory() -> int:

@@ -11,9 +11,10 @@ from typing import Any, Final
 from benchmarks.probes.protocol import read_task, report
 from framework.plugins import load
 from framework.runtime.capture import BaseBudget, Capture
-from framework.state import State
-from framework.stores import Checkpoint, Description, Unit
+from framework.runtime.limits import Limits
+from framework.stores import STATE_TABLE, Checkpoint, Description, Progress, Unit
 from framework.stores.sqlite import SqliteStore
+from framework.table import Table
 
 __all__ = ["numbered_keys"]
 
@@ -36,8 +37,9 @@ class _Writer:
     unit: Unit
     description: Description
     capture: Capture
-    state: State[str, int]
+    table: Table[str, int]
     epoch: int
+    version: int = 0
 
     async def base(self) -> int:
         """Write it all as a base; gives its bytes."""
@@ -46,23 +48,23 @@ class _Writer:
 
     async def rows(self, most_bytes: float) -> None:
         """Write changes, row by row."""
-        keys = list(self.state)
+        keys = list(self.table)
         chance = random.Random(self.unit.partition)  # noqa: S311 - the same again from its seed
         written = 0
         while written < most_bytes:
             changed = chance.sample(keys, max(1, len(keys) // _ROWS))
-            self.state.update(dict.fromkeys(changed, written))
+            self.table.update(dict.fromkeys(changed, written))
             written += await self._save()
 
     async def _save(self) -> int:
-        checkpoint = Checkpoint(
-            self.unit, self.epoch, -1, -1, position=0, keys=len(self.state), description=self.description
-        )
-        filled = await self.capture.fill(checkpoint, self.state, BaseBudget())
-        (outcome,) = self.store.save([filled])
-        if outcome is not None:
-            raise outcome
-        return sum(len(row) for row in (*filled.base, *filled.rows))
+        changes = await self.capture.take(self.table, BaseBudget(Limits().base_keys))
+        self.version += 1
+        progress = {self.unit.topic_partition: Progress(position=0)}
+        checkpoint = Checkpoint(self.unit, self.epoch, self.version, progress, self.description, {STATE_TABLE: changes})
+        (outcome,) = self.store.save([checkpoint])
+        if outcome.error is not None:
+            raise outcome.error
+        return sum(len(row) for row in (*changes.base, *changes.rows))
 
 
 async def _write(task: dict[str, Any]) -> None:
@@ -71,13 +73,14 @@ async def _write(task: dict[str, Any]) -> None:
     partitions = task["partitions"]
     for partition in range(partitions):
         unit = Unit(task["group"], task["plugin"], task["topic"], partition)
+        [claim] = store.claim([unit], lambda unit, stored: None)
         writer = _Writer(
             store,
             unit,
             Description(codec.name, 1, partitions, None),
-            Capture(codec, time.monotonic, keeps_rows=True),
-            State(dict(numbered_keys(task["keys"], partition, partitions))),
-            store.claim(unit, lambda _: None).epoch,
+            Capture(codec, time.monotonic, Limits(), keeps_rows=True),
+            Table(dict(numbered_keys(task["keys"], partition, partitions))),
+            claim.epoch,
         )
         base_bytes = await writer.base()
         if task["rows"]:

@@ -7,12 +7,14 @@ from framework_keycount import KeyCount
 
 from framework.formats import format_named
 from framework.plugins import load
-from framework.runtime.applier import Definition
-from framework.runtime.policy import ErrorPolicy
-from framework.runtime.task import PartitionTask
-from framework.stores import Description, Unit
+from framework.policy import ErrorPolicy
+from framework.records import TopicPartition
+from framework.runtime.assignment import Assignment
+from framework.runtime.definition import Definition
+from framework.runtime.lifecycle import Lifecycle
+from framework.runtime.limits import Limits
 
-__all__ = ["GROUP", "PARTITIONS", "PLUGIN", "TOPIC", "keycount_tasks"]
+__all__ = ["GROUP", "PARTITIONS", "PLUGIN", "TOPIC", "keycount_assignment"]
 
 PARTITIONS: Final = 4
 GROUP: Final = "benchmark"
@@ -20,8 +22,8 @@ PLUGIN: Final = "keycount"
 TOPIC: Final = "topic"
 
 
-def keycount_tasks(codec: str) -> list[PartitionTask]:
-    """One for each partition, for a store that keeps rows."""
+def keycount_assignment(codec: str) -> Assignment:
+    """A task for each partition, for a store that keeps rows."""
     definition = Definition(
         name=PLUGIN,
         processor=KeyCount,
@@ -33,6 +35,6 @@ def keycount_tasks(codec: str) -> list[PartitionTask]:
         keeps_rows=True,
         on_records_failed=lambda *_: None,
     )
-    description = Description(codec, KeyCount.state_version, PARTITIONS, None)
-    units = [Unit(GROUP, PLUGIN, TOPIC, partition) for partition in range(PARTITIONS)]
-    return [PartitionTask(unit, definition, description, monotonic) for unit in units]
+    assignment = Assignment(GROUP, None, [definition], Lifecycle(), clock=monotonic, limits=Limits())
+    assignment.take_up({TopicPartition(TOPIC, partition): PARTITIONS for partition in range(PARTITIONS)})
+    return assignment

@@ -75,14 +75,15 @@ def run(session: Session) -> Report:
 def _rate(session: Session, topic: Topic, plugin: str, *options: str) -> float:
     """Records a second, from the first partition's assignment to the last checkpoint."""
     directory = session.scratch(plugin)
+    group = directory.name  # a group knows its state, so each state has one of its own
     times, printed, said = (directory / name for name in ("times.json", "printed", "said"))
     command = [sys.executable, "-m", "framework", "run", "--stop-at-end", "--json", "--on-error=skip"]
     command += [f"--plugin=benchmarks.plugins.failing:{plugin}", f"--plugin={_HERE / 'observer.py'}"]
-    command += [f"--topic={topic.name}", f"--bootstrap-servers={session.bootstrap_servers}", f"--group={plugin}"]
+    command += [f"--topic={topic.name}", f"--bootstrap-servers={session.bootstrap_servers}", f"--group={group}"]
     command += [f"--state-dir={directory / 'state'}", "--codec=msgpack", *options]
     environment = {**os.environ, "PYTHONPATH": str(_HERE.parent), "BENCHMARK_TIMES": str(times)}
     ended = run_to_end(command, environment, directory, printed, said, _SECONDS)
-    if ended.status or _applied(directory / "state", plugin) != topic.traffic.records:
+    if ended.status or _applied(directory / "state", group) != topic.traffic.records:
         kept = session.keep(directory, plugin)
         raise RuntimeError(f"framework run ended with {ended.status}, not all was applied; see {os.path.relpath(kept)}")
     taken = json.loads(times.read_text())
@@ -92,7 +93,7 @@ def _rate(session: Session, topic: Topic, plugin: str, *options: str) -> float:
 
 def _applied(state: Path, group: str) -> int:
     with closing(SqliteStore(state)) as store:
-        return sum(stored.position or 0 for stored in store.stored(group))
+        return sum(stored.own_progress.position or 0 for stored in store.stored(group))
 
 
 def _cells(rates: _Rates) -> dict[str, str]:

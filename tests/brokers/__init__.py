@@ -5,7 +5,7 @@
 | env      | FRAMEWORK_TEST_BOOTSTRAP_SERVERS, else KAFKA_BOOTSTRAP_SERVERS | named                                   |
 | docker   | the image KAFKA_IMAGE, through testcontainers                  | named, and an engine has or can pull it |
 | jars     | Apache Kafka's jars, by Maven coordinates                      | Java, and the jars or Maven             |
-| embedded | `framework.embedded`                                           | always; not a real Kafka                |
+| embedded | `framework.embedded.broker`                                    | always; not a real Kafka                |
 
 FRAMEWORK_TEST_BROKER forces a rung by its name.
 """
@@ -154,7 +154,7 @@ class Embedded(Rung):
 
     @contextmanager
     def running(self, directory: Path) -> Iterator[str]:
-        from framework.embedded import EmbeddedBroker
+        from framework.embedded.broker import EmbeddedBroker
 
         with EmbeddedBroker() as embedded:
             yield embedded.bootstrap_servers
