@@ -141,7 +141,7 @@ class Runner:
 
     async def _run_all(self) -> None:
         settings = self.settings
-        async with AsyncExitStack() as stack:
+        async with AsyncExitStack() as watched, AsyncExitStack() as stack:
             servers = settings.bootstrap_servers
             if servers is None:
                 servers = stack.enter_context(EmbeddedBroker()).bootstrap_servers
@@ -159,9 +159,12 @@ class Runner:
             log.info("%s", self.guarantee())
             if settings.records is not None:
                 await stack.enter_async_context(self._feeding(servers, self.worker, settings.records))
-            await stack.enter_async_context(watchdog)
+            await watched.enter_async_context(watchdog)  # until all is closed: a store may never answer
             stack.enter_context(quiet_collector())
-            await self.worker.run()
+            try:
+                await self.worker.run()
+            finally:
+                watchdog.expect_end()
         self._check_complete(self.worker)
 
     async def _connect(self, servers: str) -> Cluster:

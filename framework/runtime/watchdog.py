@@ -228,8 +228,12 @@ class Watchdog:
     def _seconds(self, stall: Stall) -> float:
         return round(stall.looks * self._interval, 1)
 
-    def _end(self, error: Exception) -> None:
+    def expect_end(self) -> None:
+        """The run should end soon; where it does not within a `timeout`, the process ends as in a crash."""
         self._ending = True
+
+    def _end(self, error: Exception) -> None:
+        self.expect_end()
         self._worker.on_source_failed(error)
 
     # ---- in the thread
@@ -243,7 +247,7 @@ class Watchdog:
                 self._report_blocked(silent)
             ending += self._ending
             if ending > self._patience:
-                self._exit("the stalled worker does not end")
+                self._exit("the run does not end")
 
     def _report_blocked(self, silent: int) -> None:
         frame = sys._current_frames().get(self._loop_thread)

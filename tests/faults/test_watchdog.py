@@ -128,7 +128,7 @@ def test_an_async_process_that_never_returns(on_stall, on_broker, topic, produce
         assert f"never on {name}-0 (group {name}): running at offset " in message
         assert f"at work on never on {name}-0" in message
         if on_stall == "stop":
-            worker.wait_for("the stalled worker does not end: ending the process without a last checkpoint")
+            worker.wait_for("the run does not end: ending the process without a last checkpoint")
             assert worker.wait() == 1
 
 
@@ -155,7 +155,7 @@ def test_a_store_that_never_answers(when, on_stall, on_broker, topic, produce, t
         message = worker.wait_for(f"no progress for {TIMEOUT} s")
         assert "a checkpoint is under way (store, or outputs that are not acknowledged)" in message
         if on_stall == "stop":
-            worker.wait_for("the stalled worker does not end: ending the process without a last checkpoint")
+            worker.wait_for("the run does not end: ending the process without a last checkpoint")
             assert worker.wait() == 1
 
 

@@ -255,7 +255,7 @@ async def test_a_worker_that_does_not_end_is_ended(caplog, exits):
     run = Run()
     behind(run)
     async with watching(run, "stop"):
-        await until(caplog, "the stalled worker does not end: ending the process without a last checkpoint")
+        await until(caplog, "the run does not end: ending the process without a last checkpoint")
     assert exits[0] == 1
 
 
