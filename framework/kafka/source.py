@@ -12,6 +12,7 @@ from aiokafka.errors import (
     AuthenticationFailedError,
     GroupAuthorizationFailedError,
     KafkaError,
+    OffsetMetadataTooLargeError,
     TopicAuthorizationFailedError,
 )
 from aiokafka.errors import OffsetOutOfRangeError as KafkaOffsetOutOfRangeError
@@ -35,6 +36,8 @@ T = TypeVar("T")
 
 _FETCH_BYTES: Final = 16 * 2**20
 """Of all partitions of a broker at a time, unless the user says otherwise: bounds memory, and the time to decode it."""
+_LASTING: Final = (GroupAuthorizationFailedError, OffsetMetadataTooLargeError, TopicAuthorizationFailedError)
+"""Errors of a commit that the next one meets again."""
 _PATIENCE: Final = 30.0
 """Seconds to wait for the broker to join, and for records that are looked up."""
 
@@ -210,7 +213,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             await self._consumer.commit(named)
         except KafkaError as error:
-            log.debug("offsets not committed to the group; the next checkpoint commits them again: %r", error)
+            level = logging.WARNING if isinstance(error, _LASTING) else logging.DEBUG
+            log.log(level, "the offsets were not committed to the group, so a lost state is not missed: %r", error)
 
     def check(self) -> None:
         """Raises `StalledError` where a task of the consumer has ended: it would look idle for ever."""

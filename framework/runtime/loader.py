@@ -154,7 +154,8 @@ class Loader:
         if len(data) != stored.keys:
             raise StateCorruptError(
                 f"{len(data)} keys were loaded, but {stored.keys} were stored, in {self.store.place(task.unit)}; "
-                "nothing was changed. Restore a backup, or start a new --group to build the state again from the log"
+                "nothing was changed. Restore a backup (an older one needs --on-missing-state continue), or start a "
+                "new --group to build the state again from the log"
             )
 
     async def _commit(self, tasks: Sequence[PartitionTask]) -> None:
@@ -169,7 +170,9 @@ class Loader:
         """Find where reading goes on, and store it before the first record, so that no restart finds another place."""
         if missing is not None:
             await self._go_on_without(task, log_range, missing)
-        if task.position is None:
+        if task.position is None and task.version:
+            task.start_at(log_range.start)  # a rebuild that was cut off after the old state was set aside
+        elif task.position is None:
             task.start_at(await self._start_position(task.partition, log_range))
         else:
             await self._check_log(task, log_range, last_record)

@@ -189,6 +189,7 @@ class PartitionTask:
             self.can_be_stored
             and stored is not None
             and (stored.epoch, stored.version) == (self.epoch, self.version)
+            and stored.own_progress.position == self.stored.position  # set aside, it keeps epoch and version
             and self.stored.last_offset == self.live.last_offset
         )
 

@@ -20,6 +20,8 @@ from framework.stores import StoredUnit, Unit
 __all__ = ["Testimony", "check_testimony", "commits_of"]
 
 _FORMAT: Final = 1
+_KNOWN: Final = (TaskStatus.SEEKING, TaskStatus.RUNNING, TaskStatus.DRAINING)
+"""A task that has one of these knows what is stored; one that is loaded again may find something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def commits_of(tasks: Iterable[PartitionTask], store: str, *, survives: bool) ->
         by_partition.setdefault(task.partition, []).append(task)
     commits = {}
     for partition, its_tasks in by_partition.items():
-        positions = [task.stored.position for task in its_tasks if task.status is not TaskStatus.FAILED]
+        positions = [task.stored.position for task in its_tasks if task.status in _KNOWN]
         known = [position for position in positions if position is not None]
         if len(known) == len(its_tasks):  # else a commit would tell less of some plugin than Kafka knows
             versions = {task.unit.plugin: task.version for task in its_tasks} if survives else {}
@@ -86,7 +88,7 @@ def check_testimony(
     if has_state:
         choices = f"go on with the older state with --on-missing-state continue, {choices}"
     raise StateMissingError(
-        f"{unit}: {problem}. Nothing was changed. Name the right store with --store or --state-dir; or {choices}"
+        f"{unit}: {problem}. No state was changed. Name the right store with --store or --state-dir; or {choices}"
     )
 
 

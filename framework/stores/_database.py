@@ -343,6 +343,6 @@ def database_errors(path: Path) -> Iterator[None]:
 
 def corrupt(path: Path, what: str) -> StateCorruptError:
     return StateCorruptError(
-        f"{path} is damaged: {what}. Nothing was changed; bring back a copy of its directory, or move that away to "
-        "build the state anew from the log"
+        f"{path} is damaged: {what}. Nothing was changed; bring back a copy of its directory, or move that away "
+        "and start with --on-missing-state rebuild, which builds the state anew from the log"
     )

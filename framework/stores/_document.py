@@ -85,8 +85,8 @@ def id_from_bytes(data: bytes, path: Path) -> str:
 
 def corrupt(path: Path, what: str) -> StateCorruptError:
     return StateCorruptError(
-        f"{path} is damaged: {what}. Nothing was changed; bring back a copy of it, or move it away to build the state "
-        "anew from the log"
+        f"{path} is damaged: {what}. Nothing was changed; bring back a copy of it, or move it away and start with "
+        "--on-missing-state rebuild, which builds the state anew from the log"
     )
 
 

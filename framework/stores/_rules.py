@@ -40,7 +40,7 @@ def another_owner(stored: StoredUnit | None, unit: Unit, epoch: int) -> FencedEr
     if stored is None:
         return FencedError(
             f"{unit}: nothing is stored of it although epoch {epoch} owns it; its state was removed while this worker "
-            "ran. Start the worker again to go on with what is there"
+            "ran. Bring it back, or start again with --on-missing-state rebuild to build it anew from the log"
         )
     return FencedError(
         f"{unit}: epoch {stored.epoch} has claimed it, so epoch {epoch} may not write any more. Another "

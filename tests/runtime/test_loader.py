@@ -580,7 +580,7 @@ async def test_where_kafka_knows_newer_state_nothing_is_claimed(rig, case):
     await case(rig)
     before = rig.stored()
     task = rig.task()
-    with pytest.raises(StateMissingError, match="Nothing was changed"):
+    with pytest.raises(StateMissingError, match="No state was changed"):
         await rig.load(task)
     assert rig.stored() == before
     assert rig.ready == []

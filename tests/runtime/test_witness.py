@@ -72,7 +72,9 @@ def test_versions_that_are_no_numbers_are_left_out():
 def task_at(position: int | None, version: int, plugin: str = "count", partition: Any = PARTITION) -> PartitionTask:
     task = make_task(name=plugin, partition=partition)
     if position is not None:
+        task.move(TaskStatus.LOADING)
         task.load(Claim(1, stored_unit(position - 1, position, unit=task.unit, version=version)), {})
+        task.move(TaskStatus.SEEKING)
     return task
 
 
@@ -156,7 +158,7 @@ def test_where_nothing_is_missing_all_is_well(stored, testimony, policy):
 @pytest.mark.parametrize(("stored", "testimony", "message"), MISSING.values(), ids=MISSING)
 def test_what_is_missing_stops_with_the_choices(stored, testimony, message):
     with pytest.raises(
-        StateMissingError, match=rf"^count on topic-0 .*{message}.*Nothing was changed.*--on-missing-state rebuild"
+        StateMissingError, match=rf"^count on topic-0 .*{message}.*No state was changed.*--on-missing-state rebuild"
     ) as stopped:
         check_testimony(UNIT, stored, testimony, HERE, "stop")
     assert ("--on-missing-state continue" in str(stopped.value)) is bool(stored and stored.description)
