@@ -19,6 +19,7 @@ The hierarchy; each class carries the exit status of the command that it ends::
     │   ├── StateCorruptError         3  damaged: checksum, truncation, missing rows
     │   ├── StateIncompatibleError    3  another codec, version, partition count or cluster
     │   ├── StateMissingError         3  Kafka knows newer state than the store has
+    │   ├── StateConflictError        3  removed, or written by something else, while its owner ran
     │   └── FencedError               3  another owner has claimed the partition
     ├── BrokerError                   4  the broker cannot be reached or refuses
     │   └── TopicNotFoundError        4  a topic that is not there
@@ -44,6 +45,7 @@ __all__ = [
     "RecordError",
     "RecordsLostError",
     "StalledError",
+    "StateConflictError",
     "StateCorruptError",
     "StateError",
     "StateIncompatibleError",
@@ -128,6 +130,10 @@ class StateIncompatibleError(StateError):
 
 class StateMissingError(StateError):
     """Kafka knows newer state of a partition than the store has."""
+
+
+class StateConflictError(StateError):
+    """What is stored is not what its owner stored last: it was removed, or something else wrote it."""
 
 
 class FencedError(StateError):

@@ -200,12 +200,13 @@ class Outcome:
     ===============  ================================================================================================
     `saved`          It is stored now.
     `already saved`  It was stored before: the same epoch had saved this version. A repeat after a lost answer.
-    `fenced`         Not stored: epoch or version are not the stored ones any more. `error` is a `FencedError`.
+    `fenced`         Not stored: another owner has claimed the unit. `error` is a `FencedError`.
+    `conflict`       Not stored: the unit was removed, or something else wrote it. `error` is a `StateConflictError`.
     `corrupt`        Not stored: what is stored of the unit is damaged. `error` is a `StateCorruptError`.
     ===============  ================================================================================================
     """
 
-    kind: Literal["saved", "already saved", "fenced", "corrupt"]
+    kind: Literal["saved", "already saved", "fenced", "conflict", "corrupt"]
     error: StateError | None = None
 
     @property
@@ -273,8 +274,9 @@ class Store(ABC):
         """The unit's rows, each with the name of its table, as of one moment: for each table the pieces of its base,
         then the changes saved since that base began.
 
-        Each row is checked before it is yielded. Raises `StateCorruptError` where one is damaged or missing, and
-        `FencedError` where `epoch` is given and does not own the unit any more: the rows would be another owner's.
+        Each row is checked before it is yielded. Raises `StateCorruptError` where one is damaged or missing. Where
+        `epoch` is given, raises `FencedError` if another owner has claimed the unit since, and `StateConflictError` if
+        it was removed or replaced by an older copy: the rows would not be this owner's.
         """
 
     @abstractmethod
@@ -289,8 +291,8 @@ class Store(ABC):
     def set_aside(self, unit: Unit, epoch: int) -> Unit:
         """Move what is stored to a new name (another group, which is returned), in one atomic step.
 
-        The unit is then new but for its epoch and its version, which stay. Raises `FencedError` if `epoch` is not the
-        stored one.
+        The unit is then new but for its epoch and its version, which stay. Raises `FencedError` if another owner has
+        claimed it, and `StateConflictError` if it was removed or replaced by an older copy.
         """
 
     @abstractmethod

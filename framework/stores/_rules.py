@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 
-from framework.errors import FencedError, InternalError
+from framework.errors import FencedError, InternalError, StateConflictError, StateError
 from framework.stores import ALREADY_SAVED, SAVED, Changes, Checkpoint, Outcome, Progress, StoredTable, StoredUnit, Unit
 
 __all__ = [
@@ -30,17 +30,22 @@ def check_writable(unit_or_group: Unit | str, *, read_only: bool) -> None:
 
 
 def check_owner(stored: StoredUnit | None, unit: Unit, epoch: int) -> None:
-    """Raises `FencedError` unless the unit is there, and `epoch` still owns it."""
+    """Raises `FencedError` or `StateConflictError` unless the unit is there, and `epoch` still owns it."""
     if stored is None or stored.epoch != epoch:
         raise another_owner(stored, unit, epoch)
 
 
-def another_owner(stored: StoredUnit | None, unit: Unit, epoch: int) -> FencedError:
+def another_owner(stored: StoredUnit | None, unit: Unit, epoch: int) -> FencedError | StateConflictError:
     """What to raise where `epoch` does not own the unit, of which `stored` is there."""
     if stored is None:
-        return FencedError(
+        return StateConflictError(
             f"{unit}: nothing is stored of it although epoch {epoch} owns it; its state was removed while this worker "
             "ran. Bring it back, or start again with --on-missing-state rebuild to build it anew from the log"
+        )
+    if stored.epoch < epoch:
+        return StateConflictError(
+            f"{unit}: the stored epoch {stored.epoch} is older than epoch {epoch}, which owns it; an older copy took "
+            "the place of its state while this worker ran. Start the worker again; it compares the copy with Kafka"
         )
     return FencedError(
         f"{unit}: epoch {stored.epoch} has claimed it, so epoch {epoch} may not write any more. Another "
@@ -54,17 +59,21 @@ def outcome_of(stored: StoredUnit | None, checkpoint: Checkpoint) -> Outcome:
     Raises `InternalError` where it goes back behind what is stored.
     """
     if stored is None or stored.epoch != checkpoint.epoch:
-        return Outcome("fenced", another_owner(stored, checkpoint.unit, checkpoint.epoch))
+        return _refused(another_owner(stored, checkpoint.unit, checkpoint.epoch))
     if checkpoint.version == stored.version > 0:
         return ALREADY_SAVED
     if checkpoint.version != stored.version + 1:
-        return Outcome("fenced", _another_version(stored, checkpoint))
+        return _refused(_another_version(stored, checkpoint))
     _check_progress(stored, checkpoint)
     return SAVED
 
 
-def _another_version(stored: StoredUnit, checkpoint: Checkpoint) -> FencedError:
-    return FencedError(
+def _refused(error: StateError) -> Outcome:
+    return Outcome("fenced" if isinstance(error, FencedError) else "conflict", error)
+
+
+def _another_version(stored: StoredUnit, checkpoint: Checkpoint) -> StateConflictError:
+    return StateConflictError(
         f"{stored.unit}: version {stored.version} is stored, so version {checkpoint.version} of epoch {stored.epoch} "
         "cannot follow; something else wrote it. Start the worker again to go on with what is stored"
     )

@@ -211,7 +211,7 @@ class Known:
         if checkpoint.version == self.version > 0:
             return "already saved"
         if checkpoint.version != self.version + 1:
-            return "fenced"
+            return "conflict"
         for name, changes in checkpoint.tables.items():
             begun = changes.base_begins or self.tables.get(name, KnownTable()).new_base is not None
             if (changes.base or changes.base_ends) and not begun:

@@ -22,7 +22,7 @@ from typing import Any, overload
 
 import pytest
 
-from framework.errors import FencedError, InternalError, StateIncompatibleError
+from framework.errors import FencedError, InternalError, StateConflictError, StateIncompatibleError
 from framework.progress import Anchor, Progress
 from framework.records import TopicPartition
 from framework.stores import (
@@ -363,9 +363,9 @@ class StoreConformance:
 
         outcomes = store.save(checkpoints)
 
-        assert [outcome.kind for outcome in outcomes] == ["saved", "fenced", "fenced", "saved", "already saved"]
+        assert [outcome.kind for outcome in outcomes] == ["saved", "fenced", "conflict", "saved", "already saved"]
         assert [outcome.is_stored for outcome in outcomes] == [True, False, False, True, True]
-        assert [type(outcome.error) for outcome in outcomes[1:3]] == [FencedError, FencedError]
+        assert [type(outcome.error) for outcome in outcomes[1:3]] == [FencedError, StateConflictError]
         assert [state_rows(store, owner.unit) for owner in owners] == [[b"[0]"], [], [], [b"[3]"], [b"[4]"]]
 
     def test_one_save_may_span_groups_and_be_empty(self, store: Store) -> None:
@@ -424,7 +424,7 @@ class StoreConformance:
         owner.save(b"[3]")
 
     @pytest.mark.parametrize("version", [0, 1, 4, 2**40])
-    def test_any_other_version_is_fenced(self, store: Store, version: int) -> None:
+    def test_any_other_version_is_a_conflict(self, store: Store, version: int) -> None:
         owner = Owner(store)
         owner.save(b"[1]")
         owner.save(b"[2]")
@@ -432,19 +432,19 @@ class StoreConformance:
 
         outcome = owner.try_save(replace(owner.checkpoint(b"[3]"), version=version))
 
-        assert isinstance(outcome.error, FencedError)
+        assert (outcome.kind, type(outcome.error)) == ("conflict", StateConflictError)
         assert snapshot(store) == before
 
     def test_nothing_is_already_saved_where_nothing_was_saved(self, store: Store) -> None:
         owner = Owner(store)
 
-        assert owner.try_save(replace(owner.checkpoint(b"[1]"), version=0)).kind == "fenced"
+        assert owner.try_save(replace(owner.checkpoint(b"[1]"), version=0)).kind == "conflict"
 
-    def test_a_checkpoint_of_what_was_never_claimed_is_fenced(self, store: Store) -> None:
+    def test_a_checkpoint_of_what_was_never_claimed_is_a_conflict(self, store: Store) -> None:
         owner = Owner(store)
         for stranger in (replace(UNIT, partition=1), replace(UNIT, group="never")):
             [outcome] = store.save([replace(owner.checkpoint(b"[1]"), unit=stranger)])
-            assert outcome.kind == "fenced"
+            assert outcome.kind == "conflict"
 
         assert [stored.unit for stored in store.stored()] == [UNIT]
 
@@ -685,8 +685,19 @@ class StoreConformance:
         with pytest.raises(FencedError):
             list(store.load(UNIT, zombie.epoch))
         assert list(store.load(UNIT, owner.epoch)) == [(STATE_TABLE, b"[1]")]
-        with pytest.raises(FencedError):
-            list(store.load(replace(UNIT, partition=9), 1))
+        for unit, epoch in ((replace(UNIT, partition=9), 1), (UNIT, owner.epoch + 1)):
+            with pytest.raises(StateConflictError):
+                list(store.load(unit, epoch))
+
+    def test_what_an_older_copy_replaced_is_not_saved(self, store: Store) -> None:
+        owner = Owner(store)
+        owner.save(b"[1]")
+        before = snapshot(store)
+
+        outcome = owner.try_save(replace(owner.checkpoint(b"[2]"), epoch=owner.epoch + 1))
+
+        assert (outcome.kind, type(outcome.error)) == ("conflict", StateConflictError)
+        assert snapshot(store) == before
 
     # Setting aside
 
@@ -734,8 +745,10 @@ class StoreConformance:
         Owner(beside)
         before = snapshot(store)
 
-        for unit, epoch in ((UNIT, zombie.epoch), (replace(UNIT, partition=9), 1)):
-            with pytest.raises(FencedError):
+        with pytest.raises(FencedError):
+            store.set_aside(UNIT, zombie.epoch)
+        for unit, epoch in ((replace(UNIT, partition=9), 1), (UNIT, zombie.epoch + 2)):
+            with pytest.raises(StateConflictError):
                 store.set_aside(unit, epoch)
 
         assert snapshot(store) == before

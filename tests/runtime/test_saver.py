@@ -12,6 +12,7 @@ from framework import (
     FencedError,
     Outcome,
     OutputError,
+    StateConflictError,
     StateCorruptError,
     TopicPartition,
     hookimpl,
@@ -23,6 +24,7 @@ from framework.runtime.lifecycle import Lifecycle
 from framework.runtime.limits import Limits
 from framework.runtime.saver import Saver
 from framework.runtime.task import PartitionTask, TaskStatus
+from framework.stores import SAVED, Checkpoint, Description, Progress
 from tests.runtime.played import (
     KINDS,
     Clock,
@@ -40,6 +42,7 @@ from tests.runtime.played import (
 )
 
 ONE, TWO = TopicPartition("topic", 0), TopicPartition("topic", 1)
+DESCRIPTION = Description(codec="json", state_version=1, partitions=3, cluster_id="cluster")
 FOREIGN = [kind for kind in KINDS if kind is not StopIteration]
 
 
@@ -359,6 +362,18 @@ async def test_a_fenced_unit_fails_alone_and_is_told(rig):
     assert "claimed it" in str(error)
     assert rig.two.stored.last_offset == 0
     assert rig.saver.last_saved is not None
+
+
+async def test_a_unit_that_something_else_wrote_fails_alone_with_an_error(rig):
+    await applied(rig)
+    for version in (1, 2):
+        written = Checkpoint(rig.one.unit, rig.one.epoch, version, {ONE: Progress(7, 8)}, DESCRIPTION)
+        assert rig.store.save([written]) == [SAVED]
+    with pytest.raises(StateConflictError, match="something else wrote it"):
+        await rig.saver.save(rig.tasks)
+    assert rig.fenced == []
+    assert [task.status for task in rig.tasks] == [TaskStatus.FAILED, TaskStatus.RUNNING]
+    assert rig.stored_offsets() == [7, 0]
 
 
 async def test_a_task_that_was_dropped_while_it_was_saved_knows_what_is_stored(rig):

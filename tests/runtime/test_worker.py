@@ -14,6 +14,7 @@ from framework import (
     Processor,
     RecordError,
     StalledError,
+    StateConflictError,
     TallyError,
     TopicPartition,
     hookimpl,
@@ -22,6 +23,7 @@ from framework.policy import ErrorPolicy
 from framework.runtime.limits import Limits
 from framework.runtime.ports import LogRange, OutOfRange
 from framework.runtime.task import TaskStatus
+from framework.stores import SAVED, Checkpoint
 from tests.runtime.played import KINDS, PARTITION, UNIT, Count, Faults, Played, PlayedStore, until
 
 OTHER = TopicPartition("topic", 1)
@@ -618,6 +620,27 @@ async def test_a_partition_that_somebody_else_has_is_an_error_where_the_group_do
     with pytest.raises(FencedError, match="has claimed it"):
         await working
     assert run.stored_offset() == 4
+
+
+async def test_a_stop_ends_with_an_error_where_something_else_wrote_the_state():
+    run = played()
+    run.source.logs[PARTITION] = LogRange(0, 5, "id")
+    working = run.start()
+    await until(lambda: run.worker.tasks and run.worker.tasks[0].position == 5)
+    write_twice(run)
+    run.worker.stop()
+    with pytest.raises(StateConflictError, match="something else wrote it"):
+        await working
+    assert run.stored_state() == {}
+
+
+def write_twice(run: Played) -> None:
+    """Save two more checkpoints under the epoch of the worker, so that its own version is none that is stored."""
+    for _ in range(2):
+        [stored] = run.own_store.stored()
+        assert stored.description is not None
+        checkpoint = Checkpoint(UNIT, stored.epoch, stored.version + 1, stored.progress, stored.description)
+        assert run.own_store.save([checkpoint]) == [SAVED]
 
 
 async def test_a_partition_that_somebody_else_has_is_forgotten_where_the_group_says_so():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from framework.errors import FencedError, StoreError
+from framework.errors import StateConflictError, StoreError
 from framework.stores._files import file_name, locked, replace_file
 from framework.stores.file import FileStore
 from framework.testing.store_model import UNIT, Owner, accept_all, snapshot, state_rows
@@ -81,7 +81,7 @@ def test_a_full_disk_at_the_first_claim_leaves_nothing(store_type: type[DiskStor
 
 
 @pytest.mark.parametrize("others_saves", [0, 1, 2])
-def test_a_worker_whose_directory_was_replaced_is_fenced(
+def test_a_worker_whose_directory_was_replaced_saves_nothing(
     store_type: type[DiskStore], directory: Path, others_saves: int
 ) -> None:
     with closing(store_type(directory)) as store, closing(store_type(directory)) as newcomer:
@@ -94,10 +94,10 @@ def test_a_worker_whose_directory_was_replaced_is_fenced(
         before = snapshot(newcomer)
 
         assert claimed.epoch == owner.epoch
-        assert owner.try_save(owner.checkpoint(b"old too")).kind == "fenced"
-        with pytest.raises(FencedError, match="removed"):
+        assert owner.try_save(owner.checkpoint(b"old too")).kind == "conflict"
+        with pytest.raises(StateConflictError, match="removed"):
             list(store.load(UNIT, owner.epoch))
-        with pytest.raises(FencedError, match="removed"):
+        with pytest.raises(StateConflictError, match="removed"):
             store.set_aside(UNIT, owner.epoch)
         assert snapshot(newcomer) == before
         Owner(store).save(b"old too")
