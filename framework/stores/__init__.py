@@ -265,8 +265,7 @@ class Store(ABC):
     def claim(self, units: Sequence[Unit], accept: Accept) -> list[Claim]:
         """Raise the epochs of these units, all of one group, durably; give the claims in order.
 
-        `accept` is called for each unit before anything of it is changed. If it raises, nothing of its unit is changed;
-        other units of the call may be claimed, or not.
+        `accept` is called for each unit before anything is changed. If it raises, nothing is changed.
         """
 
     @abstractmethod

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import Self
@@ -78,15 +78,19 @@ class FileStore(Store):
             return _read_id(directory)
 
     def claim(self, units: Sequence[Unit], accept: Accept) -> list[Claim]:
-        return [self._claim(unit, accept) for unit in units]
+        """All directories are locked together, so that nothing is written before all units are accepted."""
+        with ExitStack() as locks:
+            for unit in {self._directory(unit): unit for unit in sorted(units)}.values():
+                locks.enter_context(self._writing(unit))
+            found = [_read(self._directory(unit), _stem(unit)) for unit in units]
+            for unit, document in zip(units, found, strict=True):
+                accept(unit, document.stored if document else None)
+            return [self._claim(unit, document) for unit, document in zip(units, found, strict=True)]
 
-    def _claim(self, unit: Unit, accept: Accept) -> Claim:
-        with self._writing(unit) as directory:
-            origin = self.id_of(unit.group)
-            document = _read(directory, _stem(unit))
-            accept(unit, document.stored if document else None)
-            claimed = document.claimed() if document else Document(StoredUnit(unit, epoch=1))
-            _write(directory, claimed)
+    def _claim(self, unit: Unit, document: Document | None) -> Claim:
+        origin = self.id_of(unit.group)
+        claimed = document.claimed() if document else Document(StoredUnit(unit, epoch=1))
+        _write(self._directory(unit), claimed)
         self._origins[unit] = origin
         return Claim(claimed.stored.epoch, document.stored if document else None)
 

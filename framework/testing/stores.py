@@ -193,7 +193,7 @@ class StoreConformance:
         assert owner.try_save(owner.checkpoint(b"[2]")).kind == "fenced"
         assert store.claim([], accept_all) == []
 
-    def test_a_refused_claim_changes_nothing_of_its_unit(self, store: Store, beside: Store) -> None:
+    def test_a_refused_claim_changes_nothing(self, store: Store, beside: Store) -> None:
         owner = Owner(store)
         owner.save(b"[1]")
         before = snapshot(store)
@@ -202,10 +202,12 @@ class StoreConformance:
             if unit == UNIT:
                 raise StateIncompatibleError("another codec")
 
-        with pytest.raises(StateIncompatibleError, match="another codec"):
-            beside.claim([replace(UNIT, partition=1), UNIT, replace(UNIT, partition=2)], refuse)
+        for others in ([replace(UNIT, partition=1)], [replace(UNIT, plugin="another"), replace(UNIT, partition=2)]):
+            with pytest.raises(StateIncompatibleError, match="another codec"):
+                beside.claim([*others, UNIT, replace(UNIT, partition=3)], refuse)
 
         assert snapshot(store) == before
+        assert store.stored() == before[0]
         owner.save(b"[2]")
 
     @foreign_errors
