@@ -18,7 +18,7 @@ from framework.runtime.io import RunIO
 from framework.runtime.limits import Limits
 from framework.runtime.ports import LogRange, Source
 from framework.runtime.task import PartitionTask, TaskStatus
-from framework.runtime.witness import Testimony, check_testimony, commits_of
+from framework.runtime.witness import Testimony, check_testimony, commits_of, without_foreign
 from framework.stores import STATE_TABLE, Claim, Store, StoredUnit, Unit
 
 __all__ = ["Loader", "OnRestored"]
@@ -77,8 +77,9 @@ class Loader:
         for task in tasks:
             if task.status is TaskStatus.ASSIGNED:
                 task.move(TaskStatus.LOADING)
-        testimonies = await self._testimonies(sorted({task.partition for task in tasks}))
-        store_id = await self.run_io(self.store.id_of, tasks[0].unit.group)
+        group = tasks[0].unit.group
+        testimonies = await self._testimonies(group, sorted({task.partition for task in tasks}))
+        store_id = await self.run_io(self.store.id_of, group)
         by_unit = {task.unit: task for task in tasks}
         missing: dict[Unit, str] = {}
 
@@ -94,12 +95,15 @@ class Loader:
         self.steps += 1
         return dict(zip(tasks, claims, strict=True)), missing
 
-    async def _testimonies(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Testimony]:
+    async def _testimonies(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Testimony]:
         """What the group's committed offsets tell; nothing where the state does not outlive this process anyway."""
         if not self.store.survives:
             return {}
         committed = await self.source.committed(partitions)
-        return {partition: Testimony.of(each) for partition, each in committed.items()}
+        testimonies = {partition: Testimony.of(each) for partition, each in committed.items()}
+        if all(testimony.store is not None for testimony in testimonies.values()):
+            return testimonies
+        return without_foreign(testimonies, await self.run_io(self.store.stored, group))
 
     async def _claimed(self, units: Sequence[Unit], accept: Callable[[Unit, StoredUnit | None], None]) -> list[Claim]:
         """Claim, to the end also where the load is cancelled: a claim must not come after that of the next owner."""

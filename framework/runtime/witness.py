@@ -17,7 +17,7 @@ from framework.runtime.ports import Committed
 from framework.runtime.task import PartitionTask, TaskStatus
 from framework.stores import StoredUnit, Unit
 
-__all__ = ["Testimony", "check_testimony", "commits_of"]
+__all__ = ["Testimony", "check_testimony", "commits_of", "without_foreign"]
 
 _FORMAT: Final = 1
 _KNOWN: Final = (TaskStatus.SEEKING, TaskStatus.RUNNING, TaskStatus.DRAINING)
@@ -51,6 +51,21 @@ class Testimony:
         """The offset with its metadata."""
         document = {"framework": _FORMAT, "store": self.store, "versions": self.versions}
         return Committed(self.position, json.dumps(document, separators=(",", ":")))
+
+
+def without_foreign(
+    testimonies: Mapping[TopicPartition, Testimony], stored: Iterable[StoredUnit]
+) -> dict[TopicPartition, Testimony]:
+    """Leave out offsets of another program for partitions of which the store has any plugin's state.
+
+    There, an ordinary consumer used the group, or an administrator reset its offsets, and the store is the right one.
+    """
+    with_state = {each.unit.topic_partition for each in stored if each.description is not None}
+    return {
+        partition: testimony
+        for partition, testimony in testimonies.items()
+        if testimony.store is not None or partition not in with_state
+    }
 
 
 def commits_of(tasks: Iterable[PartitionTask], store: str, *, survives: bool) -> dict[TopicPartition, Committed]:
@@ -97,8 +112,6 @@ def _problem(unit: Unit, stored: StoredUnit | None, testimony: Testimony, store:
     if stored is not None and stored.description is not None:
         has = f"version {stored.version}, up to offset {stored.own_progress.last_offset}"
     if testimony.store is None:
-        if stored is not None and stored.description is not None:
-            return None
         return (
             f"the group has committed offset {testimony.position}, but this store (id {store}) has {has}: another "
             "program, or a newer framework, has read this partition in this group, or the state is elsewhere"

@@ -644,6 +644,13 @@ async def test_an_offset_of_another_program_beside_state_is_nothing(filled):
     assert (await filled.load_new()).position == 10
 
 
+async def test_a_plugin_that_is_added_begins_where_another_has_state_and_the_offsets_were_reset(filled):
+    await another_program(filled)
+    old, new = filled.task(), filled.task("new")
+    await filled.load(old, new)
+    assert (old.position, new.position) == (10, 0)
+
+
 async def test_a_plugin_that_is_added_later_begins_while_the_others_go_on(filled):
     tell(filled, count=filled.only.version)
     old, new = filled.task(), filled.task("new")

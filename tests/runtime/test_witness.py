@@ -1,6 +1,7 @@
 """The witness: what committed offsets tell of stored state."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from framework import Claim, StateMissingError, TopicPartition
 from framework.runtime import witness
 from framework.runtime.ports import Committed
 from framework.runtime.task import PartitionTask, TaskStatus
-from framework.runtime.witness import check_testimony, commits_of
+from framework.runtime.witness import check_testimony, commits_of, without_foreign
 from tests.runtime.played import PARTITION, UNIT, make_task, stored_unit
 
 HERE, ELSEWHERE = "id-here", "id-elsewhere"
@@ -109,6 +110,24 @@ def test_what_is_stored_counts_and_not_what_is_in_memory():
     assert commit.position == 7
 
 
+# ---- what is told
+
+
+def test_an_offset_of_another_program_tells_nothing_where_any_plugin_has_state():
+    other = TopicPartition("topic", 1)
+    told = {PARTITION: witness.Testimony(10), other: witness.Testimony(10)}
+    stored = [
+        stored_unit(9, 10, unit=replace(UNIT, plugin="another"), version=5),
+        stored_unit(unit=replace(UNIT, partition=1), version=0, description=None),
+    ]
+    assert without_foreign(told, stored) == {other: witness.Testimony(10)}
+
+
+def test_an_offset_of_ours_always_tells():
+    told = {PARTITION: witness.Testimony(10, HERE, {"count": 5})}
+    assert without_foreign(told, [stored_unit(9, 10, version=7)]) == told
+
+
 # ---- comparing
 
 NEVER_SAVED = stored_unit(version=0, description=None)
@@ -123,7 +142,6 @@ WELL = {
         stored_unit(version=5, description=None),
         witness.Testimony(10, HERE, {"count": 5}),
     ),
-    "another program's offset beside state": (stored_unit(9, 10, version=5), witness.Testimony(10)),
 }
 MISSING = {
     "another store, with nothing": (None, witness.Testimony(10, ELSEWHERE, {"count": 5}), "has nothing of it"),
