@@ -15,6 +15,7 @@ from framework.embedded.inputs import InputRecord
 from framework.errors import ProcessingError, RecordsLostError, UsageError
 from framework.formats import format_named
 from framework.kafka.cluster import Cluster, connect, end_positions
+from framework.kafka.settings import SESSION_TIMEOUT_MS
 from framework.kafka.sink import KafkaSink
 from framework.kafka.source import KafkaSource
 from framework.options import parse_options
@@ -36,7 +37,6 @@ __all__ = ["RunSettings", "Runner"]
 
 log = logging.getLogger("framework")
 
-_SESSION_TIMEOUT_MS = 10_000
 _HEARTBEAT_MS = 500
 """How soon a worker learns of a rebalance: partitions that move stand still for as long."""
 
@@ -182,7 +182,7 @@ class Runner:
         settings = self.settings
         embedded = is_embedded(cluster.cluster_id)
         isolation_level = "read_uncommitted" if embedded else settings.isolation_level
-        consumer = {"session_timeout_ms": _SESSION_TIMEOUT_MS, **settings.consumer, "bootstrap_servers": servers}
+        consumer = {"session_timeout_ms": SESSION_TIMEOUT_MS, **settings.consumer, "bootstrap_servers": servers}
         consumer.setdefault("heartbeat_interval_ms", min(_HEARTBEAT_MS, consumer["session_timeout_ms"] // 3))
         consumer.setdefault("rebalance_timeout_ms", max(60_000, consumer["session_timeout_ms"]))
         source = KafkaSource(

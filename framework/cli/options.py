@@ -23,6 +23,7 @@ from click.core import ParameterSource
 from framework._closest import closest
 from framework.cli import logs
 from framework.errors import UsageError
+from framework.kafka.settings import SettingError, check_servers, check_setting, check_together
 
 if TYPE_CHECKING:
     from framework.policy import Start
@@ -135,6 +136,19 @@ class Option(click.Option):
         """The option's name in a file."""
         return max(self.opts, key=len).removeprefix("--")
 
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Check a value. Raises `click.BadParameter`; `UsageError` with the variable's name where it came from one."""
+        try:
+            return super().process_value(ctx, value)
+        except click.BadParameter as error:
+            if ctx.get_parameter_source(self.name) is not ParameterSource.ENVIRONMENT:
+                raise
+            raise UsageError(f"{self._variable()}: {error.message}") from error
+
+    def _variable(self) -> str:
+        names = [self.envvar] if isinstance(self.envvar, str) else self.envvar or ()
+        return next(name for name in names if os.environ.get(name))
+
     def from_toml(self, value: Any, ctx: click.Context) -> Any:
         """Check a file's value. Raises `click.BadParameter`."""
         allowed = self._toml_types()
@@ -170,7 +184,8 @@ class MappingOption(Option):
     """A repeatable `--option NAME=VALUE`, given to the command as a dict.
 
     In a file it is a table. The layers are merged name by name. With `variables`, each `FRAMEWORK_<OPTION>_<NAME>` is
-    a layer of its own, above the file and below the flags. `check` may change or refuse (`click.BadParameter`) a pair.
+    a layer of its own, above the file and below the flags. `check` may change or refuse (`SettingError`) a pair, and
+    `check_together` may refuse what the merged layers give.
     """
 
     def __init__(
@@ -179,6 +194,7 @@ class MappingOption(Option):
         *,
         variables: bool = False,
         check: Callable[[str, Any], tuple[str, Any]] = lambda name, value: (name, value),
+        check_together: Callable[[Mapping[str, Any]], None] = lambda merged: None,
         **attrs: Any,
     ) -> None:
         super().__init__(
@@ -186,27 +202,52 @@ class MappingOption(Option):
         )
         self._variables = variables
         self._check = check
+        self._check_together = check_together
 
     def from_toml(self, value: Any, ctx: click.Context) -> Any:
         """Check a file's table. Raises `click.BadParameter`."""
         if not isinstance(value, dict):
             raise click.BadParameter("it must be a table of names and values.", ctx, self)
         pairs = list(value.items())
-        for pair in pairs:
-            self._check(*pair)
+        try:
+            for pair in pairs:
+                self._check(*pair)
+        except SettingError as error:
+            raise click.BadParameter(str(error), ctx, self) from error
         return pairs
 
     def _merge(self, ctx: click.Context, param: click.Parameter, given: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
-        from_file = (ctx.default_map or {}).get(self.name, ())
+        """The layers, merged. Raises `UsageError`, which names where the refused value came from."""
+        merged: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        for origin, pair in self._layers(ctx, given):
+            try:
+                name, value = self._check(*pair)
+            except SettingError as error:
+                raise UsageError(f"{origin}: {error}") from error
+            merged[name], origins[name] = value, origin
+        try:
+            self._check_together(merged)
+        except SettingError as error:
+            raise UsageError(f"{origins.get(error.name, self.opts[0])}: {error}") from error
+        return merged
+
+    def _layers(self, ctx: click.Context, given: tuple[tuple[str, Any], ...]) -> Iterator[tuple[str, tuple[str, Any]]]:
+        """Each pair, the stronger ones later, with where it comes from."""
         if ctx.get_parameter_source(self.name) is ParameterSource.DEFAULT_MAP:
             given = ()
-        return dict(self._check(*pair) for pair in (*from_file, *self._from_variables(), *given))
+        for pair in (ctx.default_map or {}).get(self.name, ()):
+            yield _place(ctx, self), pair
+        yield from self._from_variables()
+        from_variable = ctx.get_parameter_source(self.name) is ParameterSource.ENVIRONMENT
+        for pair in given:
+            yield self._variable() if from_variable else self.opts[0], pair
 
-    def _from_variables(self) -> Iterator[tuple[str, str]]:
+    def _from_variables(self) -> Iterator[tuple[str, tuple[str, str]]]:
         prefix = f"{self.envvar}_"
         for variable, value in os.environ.items():
             if self._variables and variable.startswith(prefix) and value:
-                yield variable.removeprefix(prefix).lower(), value
+                yield variable, (variable.removeprefix(prefix).lower(), value)
 
 
 def framework_option(*param_decls: str, cls: type[Option] = Option, **attrs: Any) -> Callable[[F], F]:
@@ -305,7 +346,8 @@ def _defaults(ctx: click.Context, document: dict[str, Any], file: Path) -> dict[
             if key in tables and isinstance(value, dict):
                 continue
             if option := options.get(name):
-                defaults[option.name] = _checked(option, value, ctx, f"{file}: {place}{key}")
+                ctx.meta[_PLACE + option.name] = f"{file}: {place}{key}"
+                defaults[option.name] = _checked(option, value, ctx)
             elif name not in (known := _keys_below(level, ctx)):
                 raise UsageError(
                     f"{file}: unknown key {place}{key}{closest(name, [*known, *tables])}; allowed here: "
@@ -340,11 +382,19 @@ def _keys_below(command: click.Command, ctx: click.Context) -> set[str]:
     return keys
 
 
-def _checked(option: Option, value: Any, ctx: click.Context, place: str) -> Any:
+_PLACE = "framework.cli.options.place."
+
+
+def _place(ctx: click.Context, option: Option) -> str:
+    """The file and the key in it that an option's value comes from."""
+    return str(ctx.meta[_PLACE + option.name])
+
+
+def _checked(option: Option, value: Any, ctx: click.Context) -> Any:
     try:
         return option.from_toml(value, ctx)
     except click.BadParameter as error:
-        raise UsageError(f"{place}: {error.message}") from error
+        raise UsageError(f"{_place(ctx, option)}: {error.message}") from error
 
 
 # Options that several commands share
@@ -409,6 +459,18 @@ def codec_option(command: F) -> F:
     )(command)
 
 
+class Servers(click.ParamType[str]):
+    """`HOST:PORT`, separated by commas."""
+
+    name = "servers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return check_servers(value)
+        except SettingError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
 def kafka_options(command: F) -> F:
     """`--bootstrap-servers`, `--kafka` and `--connect-timeout`.
 
@@ -427,7 +489,8 @@ def kafka_options(command: F) -> F:
             "--kafka",
             cls=MappingOption,
             variables=True,
-            check=_kafka_setting,
+            check=check_setting,
+            check_together=check_together,
             help="A setting of the Kafka client, such as security_protocol=SASL_SSL, sasl_mechanism, "
             "sasl_plain_username, sasl_plain_password, ssl_cafile; each also as FRAMEWORK_KAFKA_<SETTING>.",
         ),
@@ -435,63 +498,13 @@ def kafka_options(command: F) -> F:
             "--bootstrap-servers",
             envvar=["FRAMEWORK_BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"],
             show_envvar=True,
+            type=Servers(),
             metavar="HOST:PORT,…",
             help="The Kafka to use.",
         ),
     ):
         command = option(command)
     return command
-
-
-_SSL_SETTINGS = ("ssl_cafile", "ssl_capath", "ssl_certfile", "ssl_keyfile", "ssl_password")
-_KAFKA_SETTINGS: Mapping[str, type] = dict.fromkeys(
-    (
-        *_SSL_SETTINGS,
-        "client_id",
-        "security_protocol",
-        "sasl_mechanism",
-        "sasl_plain_username",
-        "sasl_plain_password",
-        "sasl_kerberos_service_name",
-        "sasl_kerberos_domain_name",
-        "compression_type",
-    ),
-    str,
-) | dict.fromkeys(
-    (
-        "connections_max_idle_ms",
-        "fetch_max_bytes",
-        "fetch_max_wait_ms",
-        "fetch_min_bytes",
-        "heartbeat_interval_ms",
-        "linger_ms",
-        "max_batch_size",
-        "max_partition_fetch_bytes",
-        "max_poll_interval_ms",
-        "max_request_size",
-        "metadata_max_age_ms",
-        "rebalance_timeout_ms",
-        "request_timeout_ms",
-        "retry_backoff_ms",
-        "session_timeout_ms",
-    ),
-    int,
-)
-
-
-def _kafka_setting(name: str, value: Any) -> tuple[str, Any]:
-    """Values are never repeated in errors: they may be secrets."""
-    setting = name.replace("-", "_").replace(".", "_")
-    kind = _KAFKA_SETTINGS.get(setting)
-    if kind is None:
-        raise click.BadParameter(
-            f"unknown Kafka setting {name}{closest(setting, _KAFKA_SETTINGS)}; "
-            f"known: {', '.join(sorted(_KAFKA_SETTINGS))}."
-        )
-    try:
-        return setting, kind(value)
-    except (TypeError, ValueError):
-        raise click.BadParameter(f"{name} must be a whole number.") from None
 
 
 def aiokafka_arguments(client: type, kafka: Mapping[str, Any]) -> dict[str, Any]:
@@ -506,7 +519,7 @@ def aiokafka_arguments(client: type, kafka: Mapping[str, Any]) -> dict[str, Any]
     known = inspect.signature(client).parameters
     arguments = {name: value for name, value in kafka.items() if name in known}
     if "SSL" in arguments.get("security_protocol", ""):
-        files = {name.removeprefix("ssl_"): kafka[name] for name in _SSL_SETTINGS if name in kafka}
+        files = {name.removeprefix("ssl_"): value for name, value in kafka.items() if name.startswith("ssl_")}
         try:
             arguments["ssl_context"] = create_ssl_context(**files)
         except (OSError, ValueError) as error:

@@ -176,7 +176,7 @@ def test_every_kind_of_option_from_variables(monkeypatch: pytest.MonkeyPatch) ->
         "ON_ERROR": "skip",
         "STOP_AT_END": "true",
         "OPTION": "field=amount number=int",
-        "KAFKA": "security_protocol=SASL_SSL",
+        "KAFKA": "security_protocol=SASL_SSL sasl_plain_username=ann",
         "KAFKA_SASL_PLAIN_PASSWORD": "a = b",
     }.items():
         monkeypatch.setenv(f"FRAMEWORK_{name}", value)
@@ -188,17 +188,46 @@ def test_every_kind_of_option_from_variables(monkeypatch: pytest.MonkeyPatch) ->
     assert run["on_error"] == "skip"
     assert run["stop_at_end"] is True
     assert run["options"] == {"field": "amount", "number": "int"}
-    assert run["kafka"] == {"security_protocol": "SASL_SSL", "sasl_plain_password": "a = b"}
+    assert run["kafka"] == {
+        "security_protocol": "SASL_SSL",
+        "sasl_plain_username": "ann",
+        "sasl_plain_password": "a = b",
+    }
 
 
 def test_names_and_values_merge_over_the_layers(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    config('[run.kafka]\nclient_id = "file"\nssl_cafile = "ca.pem"\nssl_keyfile = "file.pem"')
+    config("[run.kafka]\nclient_id = 'file'\nlinger_ms = 5\nfetch_min_bytes = 5\ncompression_type = 'none'")
     monkeypatch.setenv("FRAMEWORK_KAFKA_CLIENT_ID", "variable")
-    monkeypatch.setenv("FRAMEWORK_KAFKA_SSL_KEYFILE", "variable.pem")
-    kafka = given("run")["kafka"]
-    assert kafka == {"client_id": "variable", "ssl_cafile": "ca.pem", "ssl_keyfile": "variable.pem"}
-    kafka = given("run", "--kafka", "client-id=flag")["kafka"]
-    assert kafka == {"client_id": "flag", "ssl_cafile": "ca.pem", "ssl_keyfile": "variable.pem"}
+    monkeypatch.setenv("FRAMEWORK_KAFKA_LINGER_MS", "7")
+    common = {"linger_ms": 7, "fetch_min_bytes": 5, "compression_type": None}
+    assert given("run")["kafka"] == {"client_id": "variable", **common}
+    assert given("run", "--kafka", "client-id=flag")["kafka"] == {"client_id": "flag", **common}
+
+
+def test_a_refused_kafka_setting_is_told_with_where_it_came_from(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert complaint("run", "--kafka", "linger_ms=-1").startswith("--kafka: linger_ms is -1; ")
+    file = config("[run.kafka]\nheartbeat_interval_ms = 20000")
+    assert complaint("run").startswith(f"{file}: run.kafka: heartbeat_interval_ms is 20000; ")
+    monkeypatch.setenv("FRAMEWORK_KAFKA_HEARTBEAT_INTERVAL_MS", "30000")
+    assert complaint("run").startswith("FRAMEWORK_KAFKA_HEARTBEAT_INTERVAL_MS: heartbeat_interval_ms is 30000; ")
+    monkeypatch.setenv("FRAMEWORK_KAFKA", "security_protocol=FOO")
+    assert complaint("run").startswith("FRAMEWORK_KAFKA: security_protocol is 'FOO'; ")
+
+
+@pytest.mark.parametrize("variable", ["KAFKA_BOOTSTRAP_SERVERS", "FRAMEWORK_BOOTSTRAP_SERVERS"])
+def test_refused_servers_are_told_with_where_they_came_from(
+    config: Any, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    assert "the port of 'a:0' is not a number" in complaint("run", "--bootstrap-servers", "a:0")
+    monkeypatch.setenv(variable, "http://a")
+    assert complaint("run").startswith(f"{variable}: 'http://a' has http:// in front")
+    file = config("bootstrap-servers = 'a:0'")
+    assert complaint("run").startswith(f"{file}: bootstrap-servers: the port of 'a:0'")
+
+
+def test_any_refused_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEWORK_CHECKPOINT_INTERVAL", "soon")
+    assert complaint("run").startswith("FRAMEWORK_CHECKPOINT_INTERVAL: 'soon' is not a duration")
 
 
 def test_tables_of_groups_count_for_their_commands(config: Any) -> None:
