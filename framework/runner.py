@@ -173,7 +173,13 @@ class Runner:
         embedded = settings.bootstrap_servers is None
         cluster = await connect(client, settings.topics, settings.connect_timeout, creates_topics=embedded)
         if settings.dead_letter_topic is not None:
-            await connect(client, [settings.dead_letter_topic], settings.connect_timeout, creates_topics=embedded)
+            await connect(
+                client,
+                [settings.dead_letter_topic],
+                settings.connect_timeout,
+                creates_topics=embedded,
+                operation="WRITE",
+            )
         return cluster
 
     async def _make_worker(

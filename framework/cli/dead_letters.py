@@ -13,7 +13,7 @@ import aiokafka
 import click
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 
 from framework.cli.entries import shown
 from framework.cli.options import Group, aiokafka_arguments, framework_option, kafka_options, log_options
@@ -23,6 +23,7 @@ from framework.dead_letters import DeadLetter
 from framework.embedded.broker import is_embedded
 from framework.errors import BrokerError, UsageError
 from framework.kafka.cluster import Cluster, connect
+from framework.kafka.errors import Operation, explain, not_authorized
 from framework.kafka.sink import KafkaSink
 from framework.output import OutputRecord
 from framework.records import Record
@@ -112,9 +113,10 @@ class _Broker:
         """The arguments for one of aiokafka's clients."""
         return {**aiokafka_arguments(client, self._kafka), **self._servers}
 
-    async def find(self, topic: str) -> Cluster:
-        """The cluster, with that topic. Raises `TopicNotFoundError`."""
-        return await connect(self.settings(AIOKafkaAdminClient), [topic], self.patience, creates_topics=False)
+    async def find(self, topic: str, operation: Operation) -> Cluster:
+        """The cluster, with that topic. Raises `BrokerError`, also where this user may not do that with the topic."""
+        client = self.settings(AIOKafkaAdminClient)
+        return await connect(client, [topic], self.patience, creates_topics=False, operation=operation)
 
 
 class _Reader:
@@ -150,7 +152,7 @@ class _Reader:
 
 @asynccontextmanager
 async def _reading(broker: _Broker, group: str | None = None) -> AsyncIterator[_Reader]:
-    cluster = await broker.find(broker.topic)
+    cluster = await broker.find(broker.topic, "READ")
     consumer = AIOKafkaConsumer(
         **broker.settings(AIOKafkaConsumer),
         group_id=group,
@@ -172,8 +174,10 @@ async def _reading(broker: _Broker, group: str | None = None) -> AsyncIterator[_
                 )
             consumer.seek(tp, max(start, replayed or 0))
         yield _Reader(consumer, broker.topic, broker.patience, ends)
+    except GroupAuthorizationFailedError as error:
+        raise BrokerError(not_authorized("READ", "group", str(group))) from error
     except KafkaError as error:
-        raise BrokerError(f"reading topic {broker.topic} failed: {error!r}") from error
+        raise BrokerError(f"reading topic {broker.topic} failed: {explain(error)}") from error
     finally:
         await consumer.stop()
 
@@ -252,7 +256,7 @@ class _Replay:
 
     async def _check(self, output: OutputRecord) -> None:
         if output.topic not in self._partitions:
-            self._partitions |= (await self._broker.find(output.topic)).partitions
+            self._partitions |= (await self._broker.find(output.topic, "WRITE")).partitions
         count = self._partitions[output.topic]
         if output.partition is not None and output.partition >= count:
             raise UsageError(
@@ -280,7 +284,7 @@ async def _replay(broker: _Broker, to: str | None, group: str) -> _Replay:
     if to is not None:
         if to == broker.topic:
             raise UsageError(f"the dead letters of {to} cannot go to {to} itself; name another topic with --to")
-        await broker.find(to)
+        await broker.find(to, "WRITE")
     replay = _Replay(broker, to)
     try:
         async with _reading(broker, group) as reader:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -19,6 +19,7 @@ from framework.embedded.feed import Applied, Feed
 from framework.embedded.inputs import INPUT_FORMATS, Input, InputFormat
 from framework.errors import BrokerError, UsageError
 from framework.kafka.cluster import Cluster, connect
+from framework.kafka.errors import explain, not_authorized
 from framework.records import TopicPartition
 
 __all__ = ["produce"]
@@ -83,7 +84,7 @@ async def _send(
     async with _admin_client(admin) as client:
         if create is not None:
             await _create_topic(client, topic, create, embedded)
-        cluster = await connect(admin, [topic], connect_timeout, creates_topics=embedded)
+        cluster = await connect(admin, [topic], connect_timeout, creates_topics=embedded, operation="WRITE")
         click.echo(
             f"sending {source.name} to topic {topic}, {cluster.partitions[topic]} partitions, at "
             f"{'the embedded broker ' if embedded else ''}{admin['bootstrap_servers']}"
@@ -117,7 +118,9 @@ async def _admin_client(settings: Mapping[str, Any]) -> AsyncIterator[AIOKafkaAd
         await client.start()
         yield client
     except KafkaError as error:
-        raise BrokerError(f"the broker at {settings['bootstrap_servers']} refuses: {error!r}") from error
+        raise BrokerError(
+            f"the broker at {settings['bootstrap_servers']} refused a request: {explain(error)}"
+        ) from error
     finally:
         await client.close()
 
@@ -127,14 +130,15 @@ async def _create_topic(client: AIOKafkaAdminClient, topic: str, partitions: int
         raise UsageError(
             f"the embedded broker makes each topic itself, with {PARTITIONS} partitions; leave --create out"
         )
-    if topic in await client.list_topics():
-        return
     new = NewTopic(topic, partitions, replication_factor=1)
     new.replication_factor = -1  # the broker's default, which aiokafka sends but does not let one ask for
     response = await client.create_topics([new])
     for _, code, message in response.topic_errors:
-        if code:
-            raise BrokerError(f"topic {topic} was not created: {message or for_code(code).description}")
+        error = for_code(code)
+        if error is TopicAuthorizationFailedError:
+            raise BrokerError(not_authorized("CREATE", "topic", topic))
+        if error not in (NoError, TopicAlreadyExistsError):
+            raise BrokerError(f"topic {topic} was not created: {explain(error(message) if message else error())}")
 
 
 def _committed_by(client: AIOKafkaAdminClient, group: str, cluster: Cluster) -> Applied:

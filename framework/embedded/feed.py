@@ -19,6 +19,7 @@ from framework.embedded.inputs import InputRecord
 from framework.embedded.pace import Applied, Pace
 from framework.embedded.reader import ThreadedReader
 from framework.errors import BrokerError, TopicNotFoundError
+from framework.kafka.errors import explain
 from framework.records import TopicPartition
 
 __all__ = ["Applied", "Feed"]
@@ -76,7 +77,7 @@ class Feed:
             except UnknownTopicOrPartitionError as error:
                 raise TopicNotFoundError(f"the broker has no topic {self._topic}; create it first") from error
             except KafkaError as error:
-                raise BrokerError(f"sending to topic {self._topic} failed: {error!r}") from error
+                raise BrokerError(f"sending to topic {self._topic} failed: {explain(error)}") from error
 
     async def _start(self, stack: AsyncExitStack) -> None:
         self._producer = AIOKafkaProducer(**self._settings)

@@ -1,21 +1,38 @@
 """What a run needs to know of a Kafka cluster before it joins: that it is there, its identity, its topics."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaTopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import AuthenticationFailedError, KafkaConnectionError, KafkaError
+from aiokafka.conn import AIOKafkaConnection, collect_hosts
+from aiokafka.errors import (
+    InvalidTopicError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 
 from framework._closest import closest
 from framework.errors import BrokerError, TopicNotFoundError
+from framework.kafka.connection import Server, ask
+from framework.kafka.errors import Operation, explain, not_authorized
 from framework.kafka.patience import patiently
+from framework.kafka.topics import Metadata, TopicMetadata, ask_metadata
 from framework.records import TopicPartition
 
 __all__ = ["Cluster", "connect", "end_positions"]
+
+log = logging.getLogger("framework")
+
+T = TypeVar("T")
+
+_SHORTEST_STEP: Final = 1.0
+"""Seconds that a step of connecting may take at least, however short the patience is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,57 +49,128 @@ class Cluster:
 
 
 async def connect(
-    client: Mapping[str, Any], topics: Sequence[str], patience: float, *, creates_topics: bool
+    client: Mapping[str, Any],
+    topics: Sequence[str],
+    patience: float,
+    *,
+    creates_topics: bool,
+    operation: Operation = "READ",
 ) -> Cluster:
-    """Wait for the broker, up to `patience` seconds, and look at it.
+    """Wait for the broker, up to `patience` seconds, and check that this user may use the topics.
 
-    `creates_topics`: asking for a topic is enough to make it, as on the embedded broker.
-    Raises `BrokerError`, and `TopicNotFoundError` for a topic that is not there.
+    `client`: keyword arguments of aiokafka's admin client. `creates_topics`: asking for a topic is enough to make it,
+    as on the embedded broker. `operation`: what is going to be done with the topics.
+
+    Raises `BrokerError`, at once where waiting cannot help, and `TopicNotFoundError` for a topic that is not there.
     """
+    look = _Look(client, topics, max(patience, _SHORTEST_STEP), creates_topics, operation)
     servers = client["bootstrap_servers"]
     try:
-        return await patiently(lambda: _look(client, topics, creates_topics), patience, f"no broker at {servers} yet")
-    except AuthenticationFailedError as error:
-        raise BrokerError(f"the broker at {servers} refuses these credentials: {error}") from error
+        return await patiently(look, patience, f"no broker at {servers} yet")
+    except _UnreachableError as error:
+        raise BrokerError(
+            f"{error.args[0]}; correct advertised.listeners of the broker, or make that address reachable from here"
+        ) from error
     except (OSError, KafkaConnectionError) as error:
         raise BrokerError(
-            f"no broker at {servers} after {patience:g} s; check --bootstrap-servers, or wait longer with "
-            "--connect-timeout"
+            f"no broker at {servers} after {patience:g} s: {explain(error)}; check --bootstrap-servers, or wait longer "
+            "with --connect-timeout"
         ) from error
-    except (KafkaError, ValueError) as error:
-        raise BrokerError(f"what answers at {servers} refuses to be looked at: {error!r}") from error
+    except KafkaError as error:
+        raise BrokerError(f"the broker at {servers} refused to describe the cluster: {explain(error)}") from error
 
 
-async def _look(client: Mapping[str, Any], topics: Sequence[str], creates_topics: bool) -> Cluster:
-    """One try; raises aiokafka's errors as they come."""
-    async with _admin(client) as admin:
-        if not creates_topics:
-            _check_topics(topics, await admin.list_topics())
-        described = await admin.describe_topics(list(topics))
-        cluster = await admin.describe_cluster()
-    counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
-    missing = [topic for topic in topics if not counts.get(topic)]
-    if missing:
-        raise TopicNotFoundError(f"topic {missing[0]} has no partitions that this client may read")
-    return Cluster(cluster.get("cluster_id"), counts)
+class _UnreachableError(KafkaConnectionError):  # type: ignore[misc]  # aiokafka is untyped here
+    """The server answers, but the address that the cluster advertises for its brokers does not."""
 
 
-@asynccontextmanager
-async def _admin(client: Mapping[str, Any]) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(**client)
-    try:
-        await admin.start()
-        yield admin
-    finally:
-        await admin.close()
+class _Look:
+    """One try to find the cluster. A call raises aiokafka's errors as they come, and `BrokerError` for what lasts."""
+
+    def __init__(
+        self,
+        client: Mapping[str, Any],
+        topics: Sequence[str],
+        patience: float,
+        creates_topics: bool,
+        operation: Operation,
+    ) -> None:
+        self._client = client
+        self._topics = topics
+        self._patience = patience
+        self._creates_topics = creates_topics
+        self._operation = operation
+
+    async def __call__(self) -> Cluster:
+        server, metadata = await self._ask_first(
+            lambda connection: ask_metadata(connection, self._topics, creates_topics=self._creates_topics)
+        )
+        for topic in self._topics:
+            await self._check_topic(metadata.topics[topic])
+        await self._check_brokers(server, metadata)
+        counts = {topic: len(metadata.topics[topic].leaders) for topic in self._topics}
+        return Cluster(metadata.cluster_id, counts)
+
+    async def _ask_first(self, question: Callable[[AIOKafkaConnection], Awaitable[T]]) -> tuple[Server, T]:
+        """The answer of the first server that gives one; else the last one's error."""
+        failure: KafkaError | OSError = KafkaConnectionError("no server is named")
+        for host, port, _ in collect_hosts(self._client["bootstrap_servers"]):
+            server = Server(host, port)
+            try:
+                return server, await ask(server, self._client, question, self._patience)
+            except (KafkaError, OSError) as error:
+                failure = error
+        raise failure
+
+    async def _check_topic(self, topic: TopicMetadata) -> None:
+        if topic.error is None:
+            if not topic.allows(self._operation):
+                raise BrokerError(not_authorized(self._operation, "topic", topic.name))
+            return
+        error = topic.error(topic.name)
+        if isinstance(error, TopicAuthorizationFailedError):
+            raise BrokerError(not_authorized("DESCRIBE", "topic", topic.name, also=self._operation))
+        if isinstance(error, InvalidTopicError):
+            raise BrokerError(f"topic {topic.name!r} cannot be used: {explain(error)}")
+        if isinstance(error, UnknownTopicOrPartitionError) and not self._creates_topics:
+            raise await self._not_found(topic.name)
+        raise error
+
+    async def _not_found(self, topic: str) -> TopicNotFoundError:
+        _, metadata = await self._ask_first(lambda connection: ask_metadata(connection, None))
+        existing = [name for name, each in metadata.topics.items() if each.error is None]
+        return TopicNotFoundError(
+            f"there is no topic {topic}{closest(topic, existing)}; create it first, or check the name"
+        )
+
+    async def _check_brokers(self, answered: Server, metadata: Metadata) -> None:
+        """Whether the brokers that are needed can be reached where the cluster says; one that can is enough."""
+        needed = {leader for topic in metadata.topics.values() for leader in topic.leaders.values()}
+        servers = {
+            Server(*metadata.brokers[broker]) for broker in needed or metadata.brokers if broker in metadata.brokers
+        }
+        failures = [failure for failure in await self._failures(servers - {answered}) if failure is not None]
+        if failures and len(failures) == len(servers):
+            server, error = failures[0]
+            raise _UnreachableError(
+                f"the broker at {answered} advertises {server}, which cannot be reached from here: {explain(error)}"
+            ) from error
+        for server, error in failures:
+            log.warning("the broker at %s cannot be reached: %s", server, explain(error))
+
+    async def _failures(self, servers: Collection[Server]) -> list[tuple[Server, Exception] | None]:
+        return await asyncio.gather(*map(self._failure, servers))
+
+    async def _failure(self, server: Server) -> tuple[Server, Exception] | None:
+        try:
+            await ask(server, self._client, _nothing, self._patience)
+        except (KafkaError, OSError) as error:
+            return server, error
+        return None
 
 
-def _check_topics(topics: Sequence[str], existing: Sequence[str]) -> None:
-    for topic in topics:
-        if topic not in existing:
-            raise TopicNotFoundError(
-                f"there is no topic {topic}{closest(topic, existing)}; create it first, or check the name"
-            )
+async def _nothing(connection: AIOKafkaConnection) -> None:
+    """To be connected is enough."""
 
 
 async def end_positions(
@@ -102,4 +190,4 @@ async def end_positions(
     try:
         return await patiently(attempt, patience, "the end of the log is not known yet")
     except (KafkaError, OSError) as error:
-        raise BrokerError(f"cannot read the end of the log: {error!r}") from error
+        raise BrokerError(f"the ends of the topics cannot be read: {explain(error)}") from error

@@ -260,14 +260,21 @@ def _named(error: BaseException) -> str:
     return f"{name}: {' '.join((text.partition(f'{name}: ')[2] or text).split())}"
 
 
-def not_authorized(operation: Operation, kind: Literal["topic", "group"], names: str | Iterable[str]) -> str:
-    """The message for a missing ACL."""
-    named = names if isinstance(names, str) else ", ".join(sorted(names))
-    resource = f"{kind} {named}"
-    doing = {"READ": "read", "WRITE": "write to", "DESCRIBE": "describe", "CREATE": "create"}[operation]
-    if kind == "group":
-        doing = "use"
+def not_authorized(
+    operation: Operation, kind: Literal["topic", "group"], names: str | Iterable[str], *, also: Operation | None = None
+) -> str:
+    """The message for a missing ACL. `also`: what is needed besides, and includes the operation."""
+    resource = f"{kind} {names if isinstance(names, str) else ', '.join(sorted(names))}"
+    doing = "use" if kind == "group" else _DOING[operation]
     return (
-        f"not authorized to {doing} {resource}; needs the ACL operation {operation} on {resource} "
-        "(kafka-acls --add grants it)"
+        f"not authorized to {doing} {resource}; needs the ACL operation {also or operation} on {resource}, "
+        "which kafka-acls --add grants"
     )
+
+
+_DOING: Final[Mapping[Operation, str]] = {
+    "READ": "read",
+    "WRITE": "write to",
+    "DESCRIBE": "describe",
+    "CREATE": "create",
+}

@@ -8,6 +8,8 @@ from typing import Final, TypeVar
 
 from aiokafka.errors import AuthenticationFailedError, KafkaError, KafkaTimeoutError
 
+from framework.kafka.errors import explain
+
 __all__ = ["patiently"]
 
 log = logging.getLogger("framework")
@@ -32,7 +34,9 @@ async def patiently(attempt: Callable[[], Awaitable[T]], patience: float, what: 
             if not _passes(error) or now() >= deadline:
                 raise
             if not waiting:
-                log.warning("%s (%r); waiting%s", what, error, f" up to {patience:g} s" if patience < inf else "")
+                log.warning(
+                    "%s: %s; waiting%s", what, explain(error), f" up to {patience:g} s" if patience < inf else ""
+                )
         waiting = True
         await asyncio.sleep(_RETRY_SECONDS)
 

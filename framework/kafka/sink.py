@@ -7,9 +7,11 @@ from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import TopicAuthorizationFailedError
 
-from framework.borders import describe, is_plugin_failure
+from framework.borders import is_plugin_failure
 from framework.errors import OutputError
+from framework.kafka.errors import explain, not_authorized
 from framework.kafka.patience import patiently
 from framework.output import OutputRecord
 
@@ -78,7 +80,7 @@ class KafkaSink:
                 except BaseException as error:
                     if not is_plugin_failure(error):
                         raise
-                    raise OutputError(f"cannot connect to send outputs: {describe(error)}") from error
+                    raise OutputError(f"cannot connect to send outputs: {explain(error)}") from error
             return self._producer
 
     async def _connected(self) -> AIOKafkaProducer:
@@ -200,7 +202,8 @@ async def _handed_over(producer: AIOKafkaProducer, record: OutputRecord) -> "asy
 
 
 def _not_taken(topic: str, error: BaseException) -> OutputError:
+    denied = isinstance(error, TopicAuthorizationFailedError)
+    reason = not_authorized("WRITE", "topic", topic) if denied else explain(error)
     return OutputError(
-        f"an output to topic {topic} was not taken: {describe(error)}; "
-        "no checkpoint covers it, so a restart sends it again"
+        f"an output to topic {topic} was not taken: {reason}; no checkpoint covers it, so a restart sends it again"
     )

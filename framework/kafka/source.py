@@ -9,7 +9,6 @@ import aiokafka
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.errors import (
-    AuthenticationFailedError,
     GroupAuthorizationFailedError,
     KafkaError,
     OffsetMetadataTooLargeError,
@@ -19,6 +18,7 @@ from aiokafka.errors import OffsetOutOfRangeError as KafkaOffsetOutOfRangeError
 
 from framework.errors import BrokerError, StalledError
 from framework.kafka.columns import Columns, DecodedColumns
+from framework.kafka.errors import explain, not_authorized
 from framework.kafka.fetched import FetchedBatch
 from framework.kafka.internals import client_of, committed_offsets, deliver_runs, ended_tasks, position_of, runs_missing
 from framework.kafka.lookup import look_up
@@ -214,14 +214,18 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._consumer.commit(named)
         except KafkaError as error:
             level = logging.WARNING if isinstance(error, _LASTING) else logging.DEBUG
-            log.log(level, "the offsets were not committed to the group, so a lost state is not missed: %r", error)
+            log.log(
+                level, "the offsets were not committed to the group, so a lost state is not missed: %s", explain(error)
+            )
 
     def check(self) -> None:
         """Raises `StalledError` where a task of the consumer has ended: it would look idle for ever."""
         if not self._is_running:
             return
         for name, cause in ended_tasks(self._consumer).items():
-            raise StalledError(f"the consumer's {name} has ended: {cause!r}; start the worker again") from cause
+            raise StalledError(
+                f"the consumer's {name} has ended: {explain(cause) if cause else 'it was cancelled'}; start the worker again"
+            ) from cause
 
     def log_ends(self) -> dict[TopicPartition, LogEnd]:
         """The ends of the assigned partitions' logs, as fetches have told them."""
@@ -256,6 +260,9 @@ async def _ask(question: Callable[[], Awaitable[T]], patience: float = inf) -> T
 
 
 def _broker_error(error: KafkaError | OSError) -> BrokerError:
-    if isinstance(error, AuthenticationFailedError | GroupAuthorizationFailedError | TopicAuthorizationFailedError):
-        return BrokerError(f"the broker refuses: {error}; check the credentials and the ACLs of this client")
-    return BrokerError(f"reading from the broker failed: {error!r}")
+    match error:
+        case GroupAuthorizationFailedError(args=(str(group),)):
+            return BrokerError(not_authorized("READ", "group", group))
+        case TopicAuthorizationFailedError(args=(str(topics) | set(topics) | frozenset(topics),)):
+            return BrokerError(not_authorized("READ", "topic", topics))
+    return BrokerError(f"reading from the broker failed: {explain(error)}")

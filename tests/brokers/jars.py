@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
@@ -129,19 +129,23 @@ def fetch_jars() -> Path:
 class KafkaJars:
     """A broker of one's own, on loopback, whose data outlives `stop` and `kill` until `close`.
 
-    `directory` takes the data and `broker.log`; `properties` add to, or replace, the broker's properties.
-    As a context manager it starts, and closes.
+    `directory` takes the data and `broker.log`; `properties` add to, or replace, the broker's properties. `listeners`
+    are names of further ones, whose security protocols `properties` tell. As a context manager it starts, and closes.
     """
 
-    def __init__(self, directory: Path, properties: Mapping[str, str] | None = None) -> None:
-        broker, controller = _free_ports(2)
+    def __init__(
+        self, directory: Path, properties: Mapping[str, str] | None = None, *, listeners: Sequence[str] = ()
+    ) -> None:
+        broker, controller, *others = _free_ports(2 + len(listeners))
         self.bootstrap_servers = f"127.0.0.1:{broker}"
+        self.listeners = {name: f"127.0.0.1:{port}" for name, port in zip(listeners, others, strict=True)}
+        further = "".join(f",{name}://{server}" for name, server in self.listeners.items())
         self.log = directory / "broker.log"
         self._data = directory / "data"
         self._settings = directory / "server.properties"
         self._properties = {
             **_PROPERTIES,
-            "listeners": f"PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}{further}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "log.dirs": str(self._data),
             **(properties or {}),

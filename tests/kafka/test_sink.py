@@ -175,7 +175,7 @@ async def test_a_refused_acknowledgement_is_an_error_of_flushed_and_of_all_that_
     producers[0].under_way.pop(1).set_exception(error)
     producers[0].acknowledge()
     with pytest.raises(
-        OutputError, match=f"topic totals was not taken: {type(error).__name__}.*a restart sends it"
+        OutputError, match=f"topic totals was not taken: .*{type(error).__name__}.*a restart sends it"
     ) as e:
         await kafka.flushed()
     chain: list[BaseException | None] = [e.value]
@@ -269,7 +269,7 @@ async def test_whatever_the_producer_raises_is_an_error_of_send_and_of_all_that_
     await kafka.send(outputs("a"))
     (producer,) = producers
     producer.errors[b"c"] = error
-    with pytest.raises(OutputError, match=f"was not taken: {type(error).__name__}") as caught:
+    with pytest.raises(OutputError, match=f"was not taken: .*{type(error).__name__}") as caught:
         await kafka.send(outputs("b", "c", "d"))
     assert caught.value.__cause__ is error
     assert producer.sent == [b"a", b"b"]
