@@ -105,9 +105,9 @@ class _Look:
         server, metadata = await self._ask_first(
             lambda connection: ask_metadata(connection, self._topics, creates_topics=self._creates_topics)
         )
+        await self._check_brokers(server, metadata)
         for topic in self._topics:
             await self._check_topic(metadata.topics[topic])
-        await self._check_brokers(server, metadata)
         counts = {topic: len(metadata.topics[topic].leaders) for topic in self._topics}
         return Cluster(metadata.cluster_id, counts)
 

@@ -223,9 +223,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         if not self._is_running:
             return
         for name, cause in ended_tasks(self._consumer).items():
-            raise StalledError(
-                f"the consumer's {name} has ended: {explain(cause) if cause else 'it was cancelled'}; start the worker again"
-            ) from cause
+            reason = explain(cause) if cause else "it was cancelled"
+            raise StalledError(f"the consumer's {name} has ended: {reason}; start the worker again") from cause
 
     def log_ends(self) -> dict[TopicPartition, LogEnd]:
         """The ends of the assigned partitions' logs, as fetches have told them."""

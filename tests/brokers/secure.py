@@ -33,7 +33,7 @@ _LISTENERS = {
     "SASL_PLAINTEXT": "SASL_PLAINTEXT",
     "SASL_SSL": "SASL_SSL",
 }
-_PLAIN_USERS = ("ann", "bob")
+_USERS = ("ann", "bob", "eve")
 
 
 def make_certificate(directory: Path, name: str, addresses: str = "ip:127.0.0.1,dns:localhost") -> tuple[Path, Path]:
@@ -57,7 +57,7 @@ def _keytool(*arguments: str) -> None:
 class SecureKafka:
     """A running broker: `admin_servers` lets everybody do everything, `servers` has a listener of each protocol.
 
-    Users `ann` and `bob` may log in by PLAIN and SCRAM-SHA-256 with `PASSWORD`; what they may do, `allow` says.
+    Users `ann`, `bob` and `eve` may log in by PLAIN and SCRAM-SHA-256 with `PASSWORD`; what they may do, `allow` says.
     """
 
     admin_servers: str
@@ -78,7 +78,7 @@ class SecureKafka:
         """Grant an ACL on a topic or a group, and wait until the broker has it."""
         kind = ResourceType.GROUP if topic is None else ResourceType.TOPIC
         what = (AclOperation[operation], AclPermissionType.ALLOW)
-        acl = AclBinding(kind, topic or group, ResourcePatternType.LITERAL, f"User:{user}", "*", *what)
+        acl = AclBinding(kind, topic or group or "", ResourcePatternType.LITERAL, f"User:{user}", "*", *what)
         admin = AdminClient({"bootstrap.servers": self.admin_servers})
         for future in admin.create_acls([acl], request_timeout=_SECONDS).values():
             future.result(_SECONDS)
@@ -86,7 +86,7 @@ class SecureKafka:
 
 def _properties(store: Path) -> dict[str, str]:
     protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **_LISTENERS}
-    users = " ".join(f'user_{user}="{PASSWORD}"' for user in _PLAIN_USERS)
+    users = " ".join(f'user_{user}="{PASSWORD}"' for user in _USERS)
     security = "org.apache.kafka.common.security"
     properties = {
         "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
@@ -113,7 +113,7 @@ def _properties(store: Path) -> dict[str, str]:
 def _create_users(servers: str) -> None:
     credentials = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096)
     users: list[UserScramCredentialAlteration] = [
-        UserScramCredentialUpsertion(user, credentials, PASSWORD.encode()) for user in _PLAIN_USERS
+        UserScramCredentialUpsertion(user, credentials, PASSWORD.encode()) for user in _USERS
     ]
     admin = AdminClient({"bootstrap.servers": servers})
     for future in admin.alter_user_scram_credentials(users, request_timeout=_SECONDS).values():
