@@ -20,7 +20,7 @@ from aiokafka.errors import (
 from framework._closest import closest
 from framework.errors import BrokerError, TopicNotFoundError
 from framework.kafka.connection import Server, ask
-from framework.kafka.errors import Operation, explain, not_authorized
+from framework.kafka.errors import Operation, explain, not_authorized, reason
 from framework.kafka.patience import patiently
 from framework.kafka.topics import Metadata, TopicMetadata, ask_metadata
 from framework.records import TopicPartition
@@ -73,7 +73,7 @@ async def connect(
         ) from error
     except (OSError, KafkaConnectionError) as error:
         raise BrokerError(
-            f"no broker at {servers} after {patience:g} s: {explain(error)}; check --bootstrap-servers, or wait longer "
+            f"no broker at {servers} after {patience:g} s: {reason(error)}; check --bootstrap-servers, or wait longer "
             "with --connect-timeout"
         ) from error
     except KafkaError as error:
@@ -153,7 +153,7 @@ class _Look:
         if failures and len(failures) == len(servers):
             server, error = failures[0]
             raise _UnreachableError(
-                f"the broker at {answered} advertises {server}, which cannot be reached from here: {explain(error)}"
+                f"the broker at {answered} advertises {server}, which cannot be reached from here: {reason(error)}"
             ) from error
         for server, error in failures:
             log.warning("the broker at %s cannot be reached: %s", server, explain(error))

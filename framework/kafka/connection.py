@@ -19,7 +19,6 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.admin import SaslHandShakeRequest
 
-from framework.borders import message_of
 from framework.errors import BrokerError
 
 __all__ = ["Server", "ask"]
@@ -87,10 +86,10 @@ async def _lasting_problem(server: Server, client: Mapping[str, Any], error: Exc
                     "set ssl_certfile and ssl_keyfile"
                 )
             case SaslAuthenticationFailed() | AuthenticationFailedError():
+                told = cause.args[0] if cause.args else "without a reason"
                 return (
                     f"the broker at {server} refused the login of user {client.get('sasl_plain_username')} by "
-                    f"{_mechanism(client)} ({message_of(cause)}); check sasl_plain_username, sasl_plain_password and "
-                    "sasl_mechanism"
+                    f"{_mechanism(client)} ({told}); check sasl_plain_username, sasl_plain_password and sasl_mechanism"
                 )
     return await _mismatch(server, client) if _may_be_mismatch(error) else None
 

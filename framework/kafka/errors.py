@@ -4,14 +4,14 @@ import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeGuard
 
 from aiokafka import errors
 from aiokafka.errors import BrokerResponseError, KafkaError
 
 from framework.borders import describe, message_of
 
-__all__ = ["MEANINGS", "Meaning", "Operation", "explain", "not_authorized"]
+__all__ = ["MEANINGS", "Meaning", "Operation", "explain", "not_authorized", "reason"]
 
 Operation = Literal["READ", "WRITE", "DESCRIBE", "CREATE"]
 """An operation that an ACL of Kafka allows."""
@@ -225,6 +225,14 @@ def explain(error: BaseException) -> str:
 
     Raises nothing but `KeyboardInterrupt`.
     """
+    if not _is_of_kafka(error):
+        return reason(error)
+    meaning = _meaning(type(error))
+    return f"{meaning.what}; {meaning.advice} ({_named(error)})"
+
+
+def reason(error: BaseException) -> str:
+    """As `explain`, without what to change: for messages that say that themselves."""
     match error:
         case socket.gaierror():
             return f"the name of the host cannot be resolved ({describe(error)})"
@@ -234,10 +242,13 @@ def explain(error: BaseException) -> str:
             return "there was no answer in time"
         case ssl.SSLError():
             return f"TLS failed ({describe(error)})"
-        case KafkaError() | errors.ConsumerStoppedError() | errors.IllegalOperation():
-            meaning = _meaning(type(error))
-            return f"{meaning.what}; {meaning.advice} ({_named(error)})"
+        case _ if _is_of_kafka(error):
+            return f"{_meaning(type(error)).what} ({_named(error)})"
     return describe(error)
+
+
+def _is_of_kafka(error: BaseException) -> TypeGuard[Exception]:
+    return isinstance(error, KafkaError | errors.ConsumerStoppedError | errors.IllegalOperation)
 
 
 def _meaning(kind: type[Exception]) -> Meaning:

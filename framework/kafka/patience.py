@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from aiokafka.errors import AuthenticationFailedError, KafkaError, KafkaTimeoutError
 
-from framework.kafka.errors import explain
+from framework.kafka.errors import reason
 
 __all__ = ["patiently"]
 
@@ -35,7 +35,7 @@ async def patiently(attempt: Callable[[], Awaitable[T]], patience: float, what: 
                 raise
             if not waiting:
                 log.warning(
-                    "%s: %s; waiting%s", what, explain(error), f" up to {patience:g} s" if patience < inf else ""
+                    "%s: %s; waiting%s", what, reason(error), f" up to {patience:g} s" if patience < inf else ""
                 )
         waiting = True
         await asyncio.sleep(_RETRY_SECONDS)

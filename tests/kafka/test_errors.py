@@ -14,7 +14,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from framework.kafka.errors import MEANINGS, explain, not_authorized
+from framework.kafka.errors import MEANINGS, explain, not_authorized, reason
 
 PAGE = Path(__file__).parents[2] / "docs" / "kafka-errors.md"
 CLASSES = sorted(
@@ -57,6 +57,12 @@ def test_the_text_of_an_error_follows_its_meaning():
         "(SaslAuthenticationFailed: Invalid username)"
     )
     assert explain(KafkaConnectionError()).endswith("(KafkaConnectionError)")
+
+
+def test_a_reason_leaves_out_what_to_change():
+    assert reason(KafkaConnectionError("closed")) == (
+        "the connection to the broker failed or was closed (KafkaConnectionError: closed)"
+    )
 
 
 def test_errors_of_the_network_are_told_in_words():
