@@ -12,7 +12,7 @@ from framework.borders import message_of
 from framework.embedded.broker import EmbeddedBroker, PatientAssignor, is_embedded
 from framework.embedded.feed import Feed
 from framework.embedded.inputs import InputRecord
-from framework.errors import ProcessingError, RecordsLostError, UsageError
+from framework.errors import ProcessingError, RecordsLostError, TopicNotFoundError, UsageError
 from framework.formats import format_named
 from framework.kafka.cluster import Cluster, connect, end_positions
 from framework.kafka.settings import SESSION_TIMEOUT_MS
@@ -46,7 +46,8 @@ class RunSettings:
     """All that a run is told. Durations are seconds."""
 
     plugins: Plugins
-    topics: Sequence[str]
+    topics: Sequence[str] | re.Pattern[str]
+    """Names, or a pattern that the whole name of a topic matches; a pattern only on a broker that is named."""
     bootstrap_servers: str | None
     """None: the embedded broker, which is fed with `records`."""
     group: str
@@ -92,6 +93,8 @@ class Runner:
     def __init__(self, settings: RunSettings) -> None:
         self.settings = settings
         self._policy = _error_policy(settings)
+        if isinstance(settings.topics, re.Pattern) and settings.bootstrap_servers is None:
+            raise UsageError("a pattern of topics needs a Kafka; the embedded broker makes the topics that are named")
         if settings.stall_timeout < SHORTEST_TIMEOUT:
             raise UsageError(
                 f"a stall timeout of {settings.stall_timeout:g} s would report what is well; "
@@ -153,12 +156,12 @@ class Runner:
             log.info(
                 "broker: %s · topics: %s · group: %s",
                 servers if settings.bootstrap_servers else f"embedded at {servers}, gone when this ends",
-                ", ".join(f"{topic} ({count} partitions)" for topic, count in cluster.partitions.items()),
+                ", ".join(f"{topic} ({count} partitions)" for topic, count in cluster.partitions.items()) or "none yet",
                 settings.group,
             )
             log.info("%s", self.guarantee())
             if settings.records is not None:
-                await stack.enter_async_context(self._feeding(servers, self.worker, settings.records))
+                await stack.enter_async_context(self._feeding(servers, self.worker, cluster, settings.records))
             await watched.enter_async_context(watchdog)  # until all is closed: a store may never answer
             stack.enter_context(quiet_collector())
             try:
@@ -172,6 +175,8 @@ class Runner:
         client = {**settings.admin, "bootstrap_servers": servers}
         embedded = settings.bootstrap_servers is None
         cluster = await connect(client, settings.topics, settings.connect_timeout, creates_topics=embedded)
+        if isinstance(settings.topics, re.Pattern) and not cluster.partitions:
+            self._check_may_wait(settings.topics)
         if settings.dead_letter_topic is not None:
             await connect(
                 client,
@@ -181,6 +186,12 @@ class Runner:
                 operation="WRITE",
             )
         return cluster
+
+    def _check_may_wait(self, pattern: re.Pattern[str]) -> None:
+        """No topic matches yet. A run that stops at the end would end at once."""
+        if self.settings.stop_at_end:
+            raise TopicNotFoundError(f"no topic matches {pattern.pattern!r}, so there is nothing to read")
+        log.warning("no topic matches %r yet; waiting for one", pattern.pattern)
 
     async def _make_worker(
         self, servers: str, cluster: Cluster, store: Store, run_io: IOThread
@@ -263,8 +274,11 @@ class Runner:
     # ---- the embedded broker's feed
 
     @asynccontextmanager
-    async def _feeding(self, servers: str, worker: Worker, records: Iterator[InputRecord]) -> AsyncIterator[None]:
-        feeding = asyncio.create_task(self._feed(servers, worker, records))
+    async def _feeding(
+        self, servers: str, worker: Worker, cluster: Cluster, records: Iterator[InputRecord]
+    ) -> AsyncIterator[None]:
+        feed = self._make_feed(servers, worker, next(iter(cluster.partitions)))
+        feeding = asyncio.create_task(self._feed(feed, worker, records))
         try:
             yield
         finally:
@@ -272,14 +286,17 @@ class Runner:
             with suppress(asyncio.CancelledError):
                 await feeding
 
-    async def _feed(self, servers: str, worker: Worker, records: Iterator[InputRecord]) -> None:
-        """Feed the embedded broker no faster than the worker applies; then, if asked for, let it stop at the end."""
+    def _make_feed(self, servers: str, worker: Worker, topic: str) -> Feed:
+        """What feeds the embedded broker no faster than the worker applies."""
 
         async def applied() -> dict[TopicPartition, int]:
             return worker.assignment.positions()
 
         client = {**self.settings.producer, "bootstrap_servers": servers}
-        feed = Feed(self.settings.topics[0], client, embedded=True, applied=applied)
+        return Feed(topic, client, embedded=True, applied=applied)
+
+    async def _feed(self, feed: Feed, worker: Worker, records: Iterator[InputRecord]) -> None:
+        """Feed the embedded broker; then, if asked for, let the worker stop at the end."""
         try:
             await feed.run(records, self._on_fed)
         except Exception as error:
@@ -317,12 +334,16 @@ class Runner:
 
 def _error_policy(settings: RunSettings) -> ErrorPolicy:
     policy = ErrorPolicy(settings.on_error, settings.dead_letter_topic, settings.retries, settings.retry_backoff)
-    if policy.dead_letter_topic in settings.topics:
+    if policy.dead_letter_topic is not None and _is_read(policy.dead_letter_topic, settings.topics):
         raise UsageError(
             f"dead letters cannot go to {policy.dead_letter_topic}, which this run reads: they would fail again "
             "without end; name another --dead-letter-topic"
         )
     return policy
+
+
+def _is_read(topic: str, topics: Sequence[str] | re.Pattern[str]) -> bool:
+    return topics.fullmatch(topic) is not None if isinstance(topics, re.Pattern) else topic in topics
 
 
 def _without_password(location: str) -> str:

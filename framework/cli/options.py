@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DURATION",
     "NAME_VALUE",
+    "PATTERN",
     "TIMESTAMP",
     "Command",
     "Group",
@@ -115,7 +116,22 @@ class NameValue(click.ParamType[tuple[str, Any]]):
         return name, text
 
 
+class Pattern(click.ParamType[re.Pattern[str]]):
+    """A regular expression as Python has them."""
+
+    name = "regex"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> re.Pattern[str]:
+        if isinstance(value, re.Pattern):
+            return value
+        try:
+            return re.compile(value)
+        except re.error as error:
+            self.fail(f"{value!r} is not a regular expression: {error}.", param, ctx)
+
+
 DURATION = Duration()
+PATTERN = Pattern()
 TIMESTAMP = Timestamp()
 NAME_VALUE = NameValue()
 

@@ -1,6 +1,7 @@
 """`framework run`: the main job."""
 
 import asyncio
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import groupby, islice
@@ -17,6 +18,7 @@ from rich.progress import Progress
 from framework.cli.entries import Entry, entry_line, entry_rows, ordered
 from framework.cli.options import (
     DURATION,
+    PATTERN,
     TIMESTAMP,
     Command,
     MappingOption,
@@ -57,6 +59,11 @@ _format_metavar: Final = "|".join(FORMATS)
     help="What to run: an installed plugin, DIST:NAME, path/to/file.py or module:Class. Repeatable.",
 )
 @framework_option("--topic", "topics", multiple=True, metavar="T", help="What to read. Repeatable.")
+@framework_option(
+    "--topic-pattern",
+    type=PATTERN,
+    help="Read all topics whose whole name matches, also those that are created later.",
+)
 @kafka_options
 @store_options
 @codec_option
@@ -180,6 +187,7 @@ def _settings(
     *,
     plugins: Sequence[str],
     topics: Sequence[str],
+    topic_pattern: re.Pattern[str] | None,
     bootstrap_servers: str | None,
     kafka: Mapping[str, Any],
     group: str | None,
@@ -193,10 +201,13 @@ def _settings(
     as_json: bool,
     **others: Any,
 ) -> RunSettings:
+    if topics and topic_pattern is not None:
+        raise UsageError("give --topic or --topic-pattern, not both (a pattern may name several topics: 'a|b')")
     loaded = load(plugins)
     if not loaded.processors:
         raise UsageError(f"{', '.join(plugins)} contributes no processor, so there is nothing to run")
-    on_broker = _is_on_broker(ctx, bootstrap_servers, topics, embedded or input is not None)
+    wanted = topic_pattern or topics
+    on_broker = _is_on_broker(ctx, bootstrap_servers, wanted, embedded or input is not None)
     if not on_broker and ctx.get_parameter_source("store") is ParameterSource.DEFAULT:
         store = "memory"
     records, on_fed = None, None
@@ -204,7 +215,7 @@ def _settings(
         records, on_fed = _input(stack, input, input_key, input_format, stop_at_end)
     return RunSettings(
         plugins=loaded,
-        topics=topics or ["input" if input else "generated"],
+        topics=wanted or ["input" if input else "generated"],
         bootstrap_servers=bootstrap_servers if on_broker else None,
         consumer=aiokafka_arguments(AIOKafkaConsumer, kafka),
         producer=aiokafka_arguments(AIOKafkaProducer, kafka),
@@ -220,7 +231,10 @@ def _settings(
 
 
 def _is_on_broker(
-    ctx: click.Context, bootstrap_servers: str | None, topics: Sequence[str], wants_embedded: bool
+    ctx: click.Context,
+    bootstrap_servers: str | None,
+    topics: Sequence[str] | re.Pattern[str],
+    wants_embedded: bool,
 ) -> bool:
     """Whether the run is on a Kafka that the user named, or on the embedded broker. Raises `UsageError`."""
     named_here = ctx.get_parameter_source("bootstrap_servers") is ParameterSource.COMMANDLINE
@@ -232,13 +246,17 @@ def _is_on_broker(
     if wants_embedded:
         return False
     if bootstrap_servers and not topics:
-        raise UsageError(f"which topic of {bootstrap_servers} should be read? name it with --topic")
+        raise UsageError(f"which topic of {bootstrap_servers} should be read? name it with --topic or --topic-pattern")
     if topics and not bootstrap_servers:
         raise UsageError(
-            f"no broker is named to read {topics[0]} from; use --bootstrap-servers HOST:PORT, the variable "
+            f"no broker is named to read {_named(topics)} from; use --bootstrap-servers HOST:PORT, the variable "
             "KAFKA_BOOTSTRAP_SERVERS or a --config file (--embedded tries things out without one)"
         )
     return bool(bootstrap_servers)
+
+
+def _named(topics: Sequence[str] | re.Pattern[str]) -> str:
+    return repr(topics.pattern) if isinstance(topics, re.Pattern) else topics[0]
 
 
 def _input(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -22,7 +23,7 @@ from framework.errors import BrokerError, TopicNotFoundError
 from framework.kafka.connection import Server, ask
 from framework.kafka.errors import Operation, explain, not_authorized, reason
 from framework.kafka.patience import patiently
-from framework.kafka.topics import Metadata, TopicMetadata, ask_metadata
+from framework.kafka.topics import TopicMetadata, ask_metadata
 from framework.records import TopicPartition
 
 __all__ = ["Cluster", "connect", "end_positions"]
@@ -50,7 +51,7 @@ class Cluster:
 
 async def connect(
     client: Mapping[str, Any],
-    topics: Sequence[str],
+    topics: Sequence[str] | re.Pattern[str],
     patience: float,
     *,
     creates_topics: bool,
@@ -58,7 +59,8 @@ async def connect(
 ) -> Cluster:
     """Wait for the broker, up to `patience` seconds, and check that this user may use the topics.
 
-    `client`: keyword arguments of aiokafka's admin client. `creates_topics`: asking for a topic is enough to make it,
+    `client`: keyword arguments of aiokafka's admin client. `topics`: names, or a pattern that the whole name of a topic
+    matches; Kafka's own topics never do. `creates_topics`: asking for a topic is enough to make it,
     as on the embedded broker. `operation`: what is going to be done with the topics.
 
     Raises `BrokerError`, at once where waiting cannot help, and `TopicNotFoundError` for a topic that is not there.
@@ -90,7 +92,7 @@ class _Look:
     def __init__(
         self,
         client: Mapping[str, Any],
-        topics: Sequence[str],
+        topics: Sequence[str] | re.Pattern[str],
         patience: float,
         creates_topics: bool,
         operation: Operation,
@@ -102,14 +104,20 @@ class _Look:
         self._operation = operation
 
     async def __call__(self) -> Cluster:
+        names = None if isinstance(self._topics, re.Pattern) else self._topics
         server, metadata = await self._ask_first(
-            lambda connection: ask_metadata(connection, self._topics, creates_topics=self._creates_topics)
+            lambda connection: ask_metadata(connection, names, creates_topics=self._creates_topics)
         )
-        await self._check_brokers(server, metadata)
-        for topic in self._topics:
-            await self._check_topic(metadata.topics[topic])
-        counts = {topic: len(metadata.topics[topic].leaders) for topic in self._topics}
-        return Cluster(metadata.cluster_id, counts)
+        topics = self._wanted(metadata.topics)
+        await self._check_brokers(server, metadata.brokers, topics)
+        for topic in topics:
+            await self._check_topic(topic)
+        return Cluster(metadata.cluster_id, {topic.name: len(topic.leaders) for topic in topics})
+
+    def _wanted(self, topics: Mapping[str, TopicMetadata]) -> list[TopicMetadata]:
+        if not isinstance(self._topics, re.Pattern):
+            return [topics[name] for name in self._topics]
+        return [topic for name, topic in topics.items() if self._topics.fullmatch(name) and not topic.is_internal]
 
     async def _ask_first(self, question: Callable[[AIOKafkaConnection], Awaitable[T]]) -> tuple[Server, T]:
         """The answer of the first server that gives one; else the last one's error."""
@@ -143,12 +151,12 @@ class _Look:
             f"there is no topic {topic}{closest(topic, existing)}; create it first, or check the name"
         )
 
-    async def _check_brokers(self, answered: Server, metadata: Metadata) -> None:
+    async def _check_brokers(
+        self, answered: Server, brokers: Mapping[int, tuple[str, int]], topics: Sequence[TopicMetadata]
+    ) -> None:
         """Whether the brokers that are needed can be reached where the cluster says; one that can is enough."""
-        needed = {leader for topic in metadata.topics.values() for leader in topic.leaders.values()}
-        servers = {
-            Server(*metadata.brokers[broker]) for broker in needed or metadata.brokers if broker in metadata.brokers
-        }
+        needed = {leader for topic in topics for leader in topic.leaders.values()}
+        servers = {Server(*brokers[broker]) for broker in needed or brokers if broker in brokers}
         failures = [failure for failure in await self._failures(servers - {answered}) if failure is not None]
         if failures and len(failures) == len(servers):
             server, error = failures[0]

@@ -1,6 +1,7 @@
 """The source: records of the assigned partitions, from a Kafka consumer. It knows nothing of state."""
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, Final, TypeVar, cast
@@ -36,6 +37,8 @@ T = TypeVar("T")
 
 _FETCH_BYTES: Final = 16 * 2**20
 """Of all partitions of a broker at a time, unless the user says otherwise: bounds memory, and the time to decode it."""
+_PATTERN_AGE_MS: Final = 30_000
+"""How old the list of topics may get where a pattern chooses from it, unless the user says otherwise."""
 _LASTING: Final = (GroupAuthorizationFailedError, OffsetMetadataTooLargeError, TopicAuthorizationFailedError)
 """Errors of a commit that the next one meets again."""
 _PATIENCE: Final = 30.0
@@ -51,21 +54,23 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(
         self,
-        topics: Sequence[str],
+        topics: Sequence[str] | re.Pattern[str],
         group: str,
         client: Mapping[str, Any],
         *,
         isolation_level: str,
         assignor: type[AbstractPartitionAssignor] | None = None,
     ) -> None:
+        """`topics` are names, or a pattern that the whole name of a topic matches, of topics that come later, too."""
         self.assignment = 0
-        self._topics = list(topics)
+        self._topics = topics
         self._client = client
         self._positions: dict[TopicPartition, int] = {}
         self._revoked = False
         self._gives_runs = False
         self._settings: dict[str, Any] = {
             "fetch_max_bytes": _FETCH_BYTES,
+            **({"metadata_max_age_ms": _PATTERN_AGE_MS} if isinstance(topics, re.Pattern) else {}),
             **client,
             "group_id": group,
             "isolation_level": isolation_level,
@@ -81,7 +86,10 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
     async def start(self, listener: SourceListener) -> None:
         self._listener = listener
         self._consumer = await _ask(self._connected, _PATIENCE)
-        self._consumer.subscribe(self._topics, listener=self)
+        if isinstance(self._topics, re.Pattern):
+            self._consumer.subscribe(pattern=rf"(?:{self._topics.pattern})\Z", listener=self)
+        else:
+            self._consumer.subscribe(list(self._topics), listener=self)
         self._is_running = True
 
     async def _connected(self) -> AIOKafkaConsumer:
@@ -139,10 +147,17 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             raise OutOfRange([TopicPartition(*tp) for tp in error.args[0]]) from error
         except KafkaError as error:
             raise _broker_error(error) from error
+        self._drop_unassigned()
         batches = [
             self._batch(TopicPartition(*tp), columns) for tp, columns in records.items() if tp in self._positions
         ]
         return Fetched([*batches, *self._moved_without_records()], self.assignment)
+
+    def _drop_unassigned(self) -> None:
+        """A pattern that matches other topics voids the assignment at once, before aiokafka says so."""
+        assigned = self._consumer.assignment()
+        if len(assigned) < len(self._positions):
+            self._positions = {each: at for each, at in self._positions.items() if each in assigned}
 
     def _batch(self, partition: TopicPartition, fetched: Sequence[Any]) -> Batch:
         """A batch of what `getmany` gave: records, or runs of columns."""
@@ -171,9 +186,9 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer.pause(tp)
 
     def release(self, partition: TopicPartition, position: int) -> None:
-        if self._revoked:
-            return
         tp = aiokafka.TopicPartition(*partition)
+        if self._revoked or tp not in self._consumer.assignment():
+            return
         self._consumer.seek(tp, position)
         self._consumer.resume(tp)
         self._positions[partition] = position
@@ -239,7 +254,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def missing_topics(self) -> list[str]:
         """Topics of the subscription that the brokers do not have."""
-        if not self._is_running:
+        if not self._is_running or isinstance(self._topics, re.Pattern):
             return []
         return [topic for topic in self._topics if not self._consumer.partitions_for_topic(topic)]
 

@@ -34,6 +34,8 @@ class TopicMetadata:
     """Partition → the broker that leads it, -1 where none does."""
     operations: int = _OPERATIONS_UNKNOWN
     """What this user may do, a bit for each code of an operation."""
+    is_internal: bool = False
+    """Whether it is Kafka's own, such as `__consumer_offsets`."""
 
     def allows(self, operation: Operation) -> bool:
         """Whether this user may do that; True where the broker does not tell."""
@@ -68,8 +70,8 @@ def _with_operations(response: Any) -> Metadata:
         response.cluster_id,
         _brokers(response.brokers),
         {
-            name: TopicMetadata(name, _error(code), _leaders(partitions), operations)
-            for code, name, _, _, partitions, operations, _ in response.topics
+            name: TopicMetadata(name, _error(code), _leaders(partitions), operations, is_internal)
+            for code, name, _, is_internal, partitions, operations, _ in response.topics
         },
     )
 

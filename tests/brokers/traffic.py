@@ -15,7 +15,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from framework.records import Headers, Record
 
-__all__ = ["create_topic", "make_topic_by_asking", "produce", "read_topic", "wait_for_leaders"]
+__all__ = ["create_topic", "delete_topic", "make_topic_by_asking", "produce", "read_topic", "wait_for_leaders"]
 
 _SECONDS = 60.0
 
@@ -30,6 +30,12 @@ def create_topic(
     admin.create_topics([new])[name].result(_SECONDS)
     wait_for_leaders(admin, name)
     return name
+
+
+def delete_topic(servers: str, name: str) -> None:
+    """Delete a topic; the broker has agreed when this returns."""
+    admin = AdminClient({"bootstrap.servers": servers})
+    admin.delete_topics([name])[name].result(_SECONDS)
 
 
 def make_topic_by_asking(servers: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from framework import StalledError
 from framework.kafka.source import KafkaSource
 from framework.records import TopicPartition
+from framework.runtime.ports import Committed
 
 PARTITION = TopicPartition("topic", 0)
 
@@ -35,6 +36,9 @@ class Consumer:
 
     def resume(self, tp: aiokafka.TopicPartition) -> None:
         self.flowing.add(tp)
+
+    def assignment(self) -> frozenset[aiokafka.TopicPartition]:
+        return frozenset(self.assigned)
 
     def partitions_for_topic(self, topic: str) -> set[int]:
         return {0, 1}
@@ -86,6 +90,18 @@ async def test_a_partition_that_is_released_too_late_does_not_flow(source, consu
     assert await source.fetch(0) == []
     await source.on_partitions_assigned(set())
     assert await source.fetch(0) == []
+
+
+async def test_nothing_flows_while_the_assignment_is_void(source, consumer):
+    """A pattern that matches a new topic voids aiokafka's assignment at once; the revocation comes later."""
+    source.release(PARTITION, 7)
+    for mine in (consumer.assigned, consumer.flowing):
+        mine.clear()
+    assert await source.fetch(0) == []
+    source.release(PARTITION, 7)
+    source.hold(PARTITION)
+    await source.commit({PARTITION: Committed(7)})
+    assert consumer.flowing == set()
 
 
 async def test_a_consumer_with_an_ended_task_is_dead():
