@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Self
+from typing import Self
 
 from framework.borders import message_of
 from framework.output import OutputRecord
 from framework.records import Headers, Record, TopicPartition
 
-__all__ = ["DEAD_LETTER_HEADERS", "NULL_HEADER", "REPLAY_HEADER", "DeadLetter", "to_dead_letter"]
+__all__ = ["DEAD_LETTER_HEADERS", "REPLAY_HEADER", "DeadLetter", "to_dead_letter"]
 
 DEAD_LETTER_HEADERS = (
     "framework-dead-letter-plugin",
@@ -24,14 +24,8 @@ DEAD_LETTER_HEADERS = (
 by them. `timestamp` is the record's own, in milliseconds since the epoch; `error` is the class of what was raised, and
 `message` its text; `time` is when that was, in ISO 8601."""
 
-NULL_HEADER = "framework-dead-letter-null"
-"""Header of the dead letter of a record with a null key and a null value, right before the others. The producer takes
-no such record, so the letter's value is empty instead; the header is `value`, which tells what was null."""
-
 REPLAY_HEADER = "framework-replay-of"
 """Header of a record that was sent again: the dead letter that it was, as `topic-partition:offset`."""
-
-_NULL_MARK: Final = (NULL_HEADER, b"value")
 
 
 def to_dead_letter(topic: str, record: Record, plugin: str, error: BaseException) -> OutputRecord:
@@ -54,8 +48,6 @@ def to_dead_letter(topic: str, record: Record, plugin: str, error: BaseException
         (name, str(value).encode(errors="backslashreplace"))
         for name, value in zip(DEAD_LETTER_HEADERS, values, strict=True)
     )
-    if record.key is None and record.value is None:
-        return OutputRecord(topic, None, b"", (*record.headers, _NULL_MARK, *reason))
     return OutputRecord(topic, record.key, record.value, (*record.headers, *reason))
 
 
@@ -101,18 +93,13 @@ class DeadLetter:
         return OutputRecord(
             self.origin.topic if topic is None else topic,
             self.at.key,
-            None if self._was_null() else self.at.value,
+            self.at.value,
             (*self._headers_before(), (REPLAY_HEADER, place.encode())),
             partition=self.origin.partition if topic is None else None,
             timestamp=self.timestamp if self.timestamp >= 0 else None,
         )
 
-    def _was_null(self) -> bool:
-        """Whether the record had a null key and a null value."""
-        before = self.at.headers[: -len(DEAD_LETTER_HEADERS)]
-        return self.at.key is None and self.at.value == b"" and before[-1:] == (_NULL_MARK,)
-
     def _headers_before(self) -> Headers:
         """The headers that the record came with, without that of an earlier replay."""
-        before = self.at.headers[: -len(DEAD_LETTER_HEADERS) - self._was_null()]
+        before = self.at.headers[: -len(DEAD_LETTER_HEADERS)]
         return tuple((name, value) for name, value in before if name != REPLAY_HEADER)

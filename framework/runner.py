@@ -208,7 +208,7 @@ class Runner:
             cluster_id=cluster.cluster_id,
             definitions=self._definitions,
             source=source,
-            sink=KafkaSink({**settings.producer, "bootstrap_servers": servers}),
+            sink=KafkaSink({**settings.producer, "bootstrap_servers": servers}, settings.connect_timeout),
             store=store,
             loader=loader,
             run_io=run_io,

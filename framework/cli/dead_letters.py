@@ -238,7 +238,7 @@ class _Replay:
         self.sieve = _Sieve(lambda letter: letter.record_identity)
         self._broker = broker
         self._to = to
-        self._sink = KafkaSink(broker.settings(AIOKafkaProducer))
+        self._sink = KafkaSink(broker.settings(AIOKafkaProducer), broker.patience)
         self._partitions: dict[str, int] = {}
 
     async def send(self, records: Sequence[Record]) -> None:

@@ -1,12 +1,14 @@
 """The sink: outputs on their way to Kafka."""
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Awaitable, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from framework.borders import describe, is_plugin_failure
 from framework.errors import OutputError
@@ -15,9 +17,6 @@ from framework.output import OutputRecord
 
 __all__ = ["KafkaSink"]
 
-_PATIENCE: Final = 30.0
-"""Seconds to wait for the broker before the first output."""
-
 _TURN: Final = 0.005
 """Seconds of sending, at most, before everything else on the event loop gets a turn."""
 
@@ -25,14 +24,21 @@ _TURN: Final = 0.005
 class KafkaSink:
     """A sink over aiokafka's idempotent producer, which connects when the first output comes.
 
+    An output to a topic that does not exist, or to a partition that the topic does not have, is refused.
     Acknowledgements are counted, not kept: memory holds what is under way, and no more. Once an output is refused, by
     the producer or by the broker, every later `send` and `flushed` raises that error until the sink is stopped. So
     whoever waits for outputs learns of each loss.
     """
 
-    def __init__(self, client: Mapping[str, Any]) -> None:
-        """`client`: keyword arguments for aiokafka's producer, such as `bootstrap_servers`."""
+    def __init__(self, client: Mapping[str, Any], patience: float = 30.0) -> None:
+        """`client`: keyword arguments for aiokafka's producer, such as `bootstrap_servers`.
+
+        `patience`: seconds to wait for the broker before the first output, and for a topic before its first output.
+        """
         self._client = dict(client)
+        self._patience = patience
+        self._partitions: dict[str, int] = {}
+        """How many partitions each topic has that an output went to."""
         self._producer: AIOKafkaProducer | None = None
         self._connecting = asyncio.Lock()
         self._deliveries = _Deliveries()
@@ -46,10 +52,44 @@ class KafkaSink:
         deliveries = self._deliveries  # where the sink is stopped meanwhile, these stay the ones of this call
         deliveries.check()
         try:
-            await _send(await self._started(), records, deliveries)
+            await self._send(await self._started(), records, deliveries)
         except OutputError as error:
             deliveries.fail(error)
             raise
+
+    async def _send(
+        self, producer: AIOKafkaProducer, records: Sequence[OutputRecord], deliveries: "_Deliveries"
+    ) -> None:
+        now = asyncio.get_running_loop().time
+        turn_ends = now() + _TURN
+        for record in records:
+            count = self._partitions.get(record.topic) or await self._find(producer, record.topic)
+            if record.partition is not None and record.partition >= count:
+                count = await self._find(producer, record.topic)  # it may have more by now
+                _check_partition(record, count)
+            deliveries.expect(record.topic, await _handed_over(producer, record, count))
+            if now() >= turn_ends:
+                await asyncio.sleep(0)
+                deliveries.check()
+                turn_ends = now() + _TURN
+
+    async def _find(self, producer: AIOKafkaProducer, topic: str) -> int:
+        """How many partitions the topic has; the embedded broker makes the topic when it is asked."""
+        try:
+            async with asyncio.timeout(self._patience):
+                partitions = await producer.partitions_for(topic)
+        except (TimeoutError, UnknownTopicOrPartitionError) as error:
+            raise OutputError(
+                f"an output to topic {topic} was not taken: the broker has not told of such a topic within "
+                f"{self._patience:g} s (--connect-timeout); create the topic, or check its name; "
+                "no checkpoint covers the output, so a restart sends it again"
+            ) from error
+        except BaseException as error:
+            if not is_plugin_failure(error):
+                raise
+            raise _not_taken(topic, error) from error
+        self._partitions[topic] = len(partitions)
+        return len(partitions)
 
     def flushed(self) -> Awaitable[None]:
         """An awaitable that is done when everything handed over before this call is acknowledged.
@@ -63,6 +103,7 @@ class KafkaSink:
     async def stop(self) -> None:
         """Let go of the connection. Raises nothing for outputs that are still under way."""
         producer, self._producer = self._producer, None
+        self._partitions = {}
         deliveries, self._deliveries = self._deliveries, _Deliveries()
         try:
             if producer is not None:
@@ -74,7 +115,7 @@ class KafkaSink:
         async with self._connecting:
             if self._producer is None:
                 try:
-                    self._producer = await patiently(self._connected, _PATIENCE, "no broker to send outputs to")
+                    self._producer = await patiently(self._connected, self._patience, "no broker to send outputs to")
                 except BaseException as error:
                     if not is_plugin_failure(error):
                         raise
@@ -168,22 +209,19 @@ class _Flushed(Awaitable[None]):
         self._deliveries.check()
 
 
-async def _send(producer: AIOKafkaProducer, records: Sequence[OutputRecord], deliveries: "_Deliveries") -> None:
-    now = asyncio.get_running_loop().time
-    turn_ends = now() + _TURN
-    for record in records:
-        delivery = await _handed_over(producer, record)
-        deliveries.expect(record.topic, delivery)
-        if now() >= turn_ends:
-            await asyncio.sleep(0)
-            deliveries.check()
-            turn_ends = now() + _TURN
+def _check_partition(record: OutputRecord, count: int) -> None:
+    if record.partition is not None and record.partition >= count:
+        raise OutputError(
+            f"an output to topic {record.topic} was not taken: it is for partition {record.partition}, but the topic "
+            f"has {count} partitions, 0 to {count - 1}; no checkpoint covers it, so a restart sends it again"
+        )
 
 
-async def _handed_over(producer: AIOKafkaProducer, record: OutputRecord) -> "asyncio.Future[Any]":
-    if record.key is None and record.value is None:
-        raise OutputError(f"an output to topic {record.topic} has a null key and a null value; give one of them")
+async def _handed_over(producer: AIOKafkaProducer, record: OutputRecord, partitions: int) -> "asyncio.Future[Any]":
+    """The delivery of a record to its topic, which has so many partitions."""
     try:
+        if record.key is None and record.value is None:
+            return await _null_handed_over(producer, record, partitions)
         delivery: asyncio.Future[Any] = await producer.send(
             record.topic,
             record.value,
@@ -196,6 +234,15 @@ async def _handed_over(producer: AIOKafkaProducer, record: OutputRecord) -> "asy
         if not is_plugin_failure(error):
             raise
         raise _not_taken(record.topic, error) from error
+    return delivery
+
+
+async def _null_handed_over(producer: AIOKafkaProducer, record: OutputRecord, partitions: int) -> "asyncio.Future[Any]":
+    """Kafka takes a record with a null key and a null value; the producer takes it only in a batch made by hand."""
+    batch = producer.create_batch()
+    batch.append(timestamp=record.timestamp, key=None, value=None, headers=list(record.headers))
+    partition = random.randrange(partitions) if record.partition is None else record.partition  # noqa: S311
+    delivery: asyncio.Future[Any] = await producer.send_batch(batch, record.topic, partition=partition)
     return delivery
 
 

@@ -8,9 +8,11 @@ from typing import Any
 from framework.borders import shown
 from framework.errors import OutputError
 from framework.output import SOURCE_HEADERS, Output, OutputRecord, checked_output
-from framework.records import Headers, TopicPartition
+from framework.records import TopicPartition
 
 __all__ = ["Outbox"]
+
+*_UNIT_HEADERS, _OFFSET_HEADER, _INDEX_HEADER = SOURCE_HEADERS
 
 
 class Outbox(Output):
@@ -35,7 +37,8 @@ class Outbox(Output):
     def __init__(self, plugin: str, partition: TopicPartition) -> None:
         self._plugin = plugin
         self._partition = partition
-        self._unit_headers = _named(SOURCE_HEADERS[:3], plugin, *partition)
+        unit = (plugin, *partition)
+        self._unit_headers = tuple((name, str(of).encode()) for name, of in zip(_UNIT_HEADERS, unit, strict=True))
         self._batch: Sequence[int] | None = None
         """Offsets of the batch at hand; None: a single record is at hand."""
         self._offset = -1
@@ -76,12 +79,16 @@ class Outbox(Output):
         *,
         key: Any = None,
         headers: Iterable[tuple[str, bytes | None]] = (),
+        timestamp: int | None = None,
+        partition: int | None = None,
         position: int | None = None,
     ) -> None:
         # All is made before anything is kept: whatever is raised, nothing of this call has happened then. The plugin's
         # objects are read first, for they may send, too.
         try:
-            name, sent_key, sent_value, own_headers = checked_output(topic, value, key, headers)
+            name, sent_key, sent_value, own_headers, number, time = checked_output(
+                topic, value, key, headers, partition, timestamp
+            )
         except OutputError as error:
             raise OutputError(f"plugin {self._plugin}: {error}") from error
         if name == self._partition.topic:
@@ -89,10 +96,11 @@ class Outbox(Output):
                 f"plugin {self._plugin} sends to its own input topic {name}, which would never end; "
                 "send to another topic"
             )
-        offset, number = self._place_of(position)
-        place = _named(SOURCE_HEADERS[3:], offset, number)
-        self.add(OutputRecord(name, sent_key, sent_value, (*own_headers, *self._unit_headers, *place)))
-        self._offset, self._index = offset, number + 1
+        offset, place = self._place_of(position)
+        source = ((_OFFSET_HEADER, b"%d" % offset), (_INDEX_HEADER, b"%d" % place))
+        all_headers = (*own_headers, *self._unit_headers, *source)
+        self.add(OutputRecord(name, sent_key, sent_value, all_headers, number, time))
+        self._offset, self._index = offset, place + 1
 
     def refuse(self, position: int, error: Exception) -> None:
         if self._batch is None or not _is_position(position, self._batch):
@@ -144,10 +152,6 @@ class Outbox(Output):
         taken = self._records
         self._records, self._size = [], 0
         return taken
-
-
-def _named(names: Sequence[str], *values: object) -> Headers:
-    return tuple((name, str(value).encode()) for name, value in zip(names, values, strict=True))
 
 
 def _is_position(position: Any, batch: Sequence[int]) -> bool:
