@@ -20,19 +20,19 @@ DEAD_LETTER_HEADERS = (
     "framework-dead-letter-message",
     "framework-dead-letter-time",
 )
-"""Headers of every dead letter, behind those that the record came with. The first four name it: a reader drops repeats
-by them. `timestamp` is the record's own, in milliseconds since the epoch; `error` is the class of what was raised, and
-`message` its text; `time` is when that was, in ISO 8601."""
+"""Headers of every dead letter, after the headers of the record. The first four identify the letter, so that a reader
+can drop repeats. `timestamp` is the record's own, in milliseconds since the epoch; `error` is the class of the
+exception, and `message` its text; `time` is the time of the failure, in ISO 8601."""
 
 REPLAY_HEADER = "framework-replay-of"
-"""Header of a record that was sent again: the dead letter that it was, as `topic-partition:offset`."""
+"""Header of a replayed record: names its dead letter as `topic-partition:offset`."""
 
 
 def to_dead_letter(topic: str, record: Record, plugin: str, error: BaseException) -> OutputRecord:
-    """The dead letter for `topic` of a record, whose key and value are the bytes that it came with.
+    """The dead letter for `topic` of a record, whose key and value are the original bytes.
 
-    It can be made for every record and every error, also for an error whose text cannot be made. The letter's own
-    timestamp is left to the producer: with an old record's, the topic's retention could take it at once.
+    It can be made for every record and every error, also for an error whose text cannot be made. The producer sets the
+    letter's own timestamp: with the timestamp of an old record, the topic's retention could delete the letter at once.
     """
     values = (
         plugin,
@@ -84,11 +84,11 @@ class DeadLetter:
 
     @property
     def record_identity(self) -> tuple[TopicPartition, int, int]:
-        """What names the record that it was, also where the topic was re-created."""
+        """Identifies the record, also if its topic was re-created."""
         return self.origin, self.offset, self.timestamp
 
     def to_replay(self, topic: str | None) -> OutputRecord:
-        """The record as it came, for the partition that it came from, or for `topic` by its key."""
+        """The original record, for the partition that it came from, or for `topic` by its key."""
         place = f"{self.at.topic}-{self.at.partition}:{self.at.offset}"
         return OutputRecord(
             self.origin.topic if topic is None else topic,
@@ -100,6 +100,6 @@ class DeadLetter:
         )
 
     def _headers_before(self) -> Headers:
-        """The headers that the record came with, without that of an earlier replay."""
+        """The original headers of the record, without the header of an earlier replay."""
         before = self.at.headers[: -len(DEAD_LETTER_HEADERS)]
         return tuple((name, value) for name, value in before if name != REPLAY_HEADER)

@@ -21,7 +21,7 @@ SOURCE_HEADERS = (
     "framework-source-offset",
     "framework-source-index",
 )
-"""Headers of every output. Together they name it: a reader drops repeats by them."""
+"""Headers of every output. Together they identify it, so that a reader can drop repeats."""
 
 _TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _BYTES_LIKE: Final = (bytes, bytearray, memoryview)
@@ -44,7 +44,7 @@ class OutputRecord:
 
 
 class Output(ABC):
-    """Where a processor sends records to while it applies records. The runtime makes it; a plugin gets it as `out`."""
+    """Sends and rejects records for a processor. The runtime makes it; a plugin gets it as `out`."""
 
     __slots__ = ()
 
@@ -76,11 +76,12 @@ class Output(ABC):
 
     @abstractmethod
     def refuse(self, position: int, error: Exception) -> None:
-        """In `process_batch`: reject the record at this position of the batch, which has changed nothing, and go on.
+        """In `process_batch`: reject the record at this position of the batch, and go on with the batch.
 
-        What `--on-error` says becomes of it, as if `process` had raised `error`; the fast way to reject records.
+        The record must not have changed anything. `--on-error` decides what happens to it, as if `process` had raised
+        `error`. Rejecting a record in this way is faster than raising.
 
-        Raises `OutputError` for a position that is not in the batch, and for an `error` that is no `Exception`.
+        Raises `OutputError` for a position that is not in the batch, and for an `error` that is not an `Exception`.
         """
 
 
@@ -92,8 +93,8 @@ def checked_output(
 ) -> _Checked:
     """The fields of an `OutputRecord`, in their order, from what a plugin handed to `send`.
 
-    Raises `OutputError` for what the producer or Kafka would refuse later. What the plugin's own objects raise while
-    they are read comes out, too.
+    Raises `OutputError` for values that the producer or Kafka would refuse later, and whatever the plugin's own objects
+    raise while they are read.
     """
     name, sent_key, sent_value = _topic(topic), _to_bytes(key), _to_bytes(value)
     if sent_key is None and sent_value is None:
@@ -136,7 +137,7 @@ def _timestamp(topic: str, timestamp: Any) -> int:
 
 
 def _whole(value: Any) -> int | None:
-    """The int that `value` is, maybe of another library; None: it is none. A bool is most likely a mistake."""
+    """`value` as an int, also if it is an integer of another library; None for other values, and for a bool."""
     try:
         return None if isinstance(value, bool) else index(value)
     except TypeError:

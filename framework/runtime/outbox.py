@@ -1,4 +1,4 @@
-"""The runtime's side of outputs: what records sent, until it is handed to the sink."""
+"""The runtime's side of outputs: keeps them until they are handed to the sink."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from operator import index
@@ -16,10 +16,11 @@ __all__ = ["Outbox"]
 
 
 class Outbox(Output):
-    """Collects what one unit's processor sends and refuses.
+    """Collects the outputs and the rejected records of one unit's processor.
 
-    Before each call of the processor, the runtime tells which records it applies (`begin_record`, `begin_batch`). What
-    a failed call has sent is cut off at the `mark` from before it. A `mark` is void once records were taken.
+    Before each call of the processor, the runtime says which records it applies (`begin_record`, `begin_batch`). After
+    a failed call, `cut` removes its outputs, back to the `mark` from before the call. A `mark` is invalid once records
+    were taken.
     """
 
     __slots__ = (
@@ -40,16 +41,16 @@ class Outbox(Output):
         unit = (plugin, *partition)
         self._unit_headers = tuple((name, str(of).encode()) for name, of in zip(_UNIT_HEADERS, unit, strict=True))
         self._batch: Sequence[int] | None = None
-        """Offsets of the batch at hand; None: a single record is at hand."""
+        """Offsets of the current batch; None while a single record is applied."""
         self._offset = -1
         self._index = 0
-        """How many outputs came from the record at `_offset` so far."""
+        """Number of outputs that the record at `_offset` has sent so far."""
         self._records: list[OutputRecord] = []
         self._size = 0
         self._refused: dict[int, Exception] = {}
 
     def __len__(self) -> int:
-        """How many records were not taken yet."""
+        """Number of records that were not taken yet."""
         return len(self._records)
 
     @property
@@ -59,16 +60,16 @@ class Outbox(Output):
 
     @property
     def refused(self) -> Mapping[int, Exception]:
-        """What was refused of the batch and not taken yet: the error by the record's position."""
+        """The rejected records of the batch that were not taken yet: the error by the record's position."""
         return MappingProxyType(self._refused)
 
     def begin_record(self, offset: int) -> None:
-        """From here, outputs come from the record at this offset."""
+        """The next outputs come from the record at this offset."""
         self._batch = None
         self._offset, self._index = offset, 0
 
     def begin_batch(self, offsets: Sequence[int]) -> None:
-        """From here, outputs come from the records at these offsets, as their `position` tells."""
+        """The next outputs come from the records at these offsets; the `position` of an output says from which."""
         self._batch = offsets
         self._offset, self._index = -1, 0
 
@@ -83,8 +84,8 @@ class Outbox(Output):
         partition: int | None = None,
         position: int | None = None,
     ) -> None:
-        # All is made before anything is kept: whatever is raised, nothing of this call has happened then. The plugin's
-        # objects are read first, for they may send, too.
+        # Everything is made before anything is kept, so that a call that raises has no effect. The plugin's objects are
+        # read first, because they may call `send`, too.
         try:
             name, sent_key, sent_value, own_headers, number, time = checked_output(
                 topic, value, key, headers, partition, timestamp
@@ -113,7 +114,7 @@ class Outbox(Output):
         self._refused[index(position)] = error
 
     def _place_of(self, position: int | None) -> tuple[int, int]:
-        """Offset of the record that the next output comes from, and how many outputs came from it before."""
+        """Offset of the record that the next output comes from, and the number of its outputs so far."""
         if self._batch is None:
             return self._offset, self._index
         if position is None or not _is_position(position, self._batch):
@@ -127,7 +128,7 @@ class Outbox(Output):
         return offset, self._index if offset == self._offset else 0
 
     def take_refused(self) -> dict[int, Exception]:
-        """What was refused since the last call: the error by the record's position."""
+        """The records that were rejected since the last call: the error by the record's position."""
         refused, self._refused = self._refused, {}
         return refused
 
@@ -136,13 +137,13 @@ class Outbox(Output):
         return len(self._records)
 
     def cut(self, mark: int) -> None:
-        """Forget what was sent since `mark`, and all that was refused: the call has failed."""
+        """Forget the outputs since `mark` and all rejected records, because the call has failed."""
         self._size -= sum(map(_size_of, self._records[mark:]))
         del self._records[mark:]
         self._refused = {}
 
     def add(self, record: OutputRecord) -> None:
-        """Take a record of the runtime's own, such as a dead letter, on the same way."""
+        """Add a record of the runtime itself, such as a dead letter."""
         size = self._size + _size_of(record)
         self._records.append(record)
         self._size = size
@@ -155,7 +156,7 @@ class Outbox(Output):
 
 
 def _is_position(position: Any, batch: Sequence[int]) -> bool:
-    """Whether it is a whole number, maybe one of another library, that counts within the batch."""
+    """Whether it is an integer, also of another library, and a position within the batch."""
     try:
         return 0 <= index(position) < len(batch)
     except TypeError:
