@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Self
+from typing import Self
 
 from framework.borders import message_of
 from framework.output import OutputRecord
 from framework.records import Headers, Record, TopicPartition
 
-__all__ = ["DEAD_LETTER_HEADERS", "NULL_HEADER", "REPLAY_HEADER", "DeadLetter", "to_dead_letter"]
+__all__ = ["DEAD_LETTER_HEADERS", "REPLAY_HEADER", "DeadLetter", "to_dead_letter"]
 
 DEAD_LETTER_HEADERS = (
     "framework-dead-letter-plugin",
@@ -20,25 +20,19 @@ DEAD_LETTER_HEADERS = (
     "framework-dead-letter-message",
     "framework-dead-letter-time",
 )
-"""Headers of every dead letter, behind those that the record came with. The first four name it: a reader drops repeats
-by them. `timestamp` is the record's own, in milliseconds since the epoch; `error` is the class of what was raised, and
-`message` its text; `time` is when that was, in ISO 8601."""
-
-NULL_HEADER = "framework-dead-letter-null"
-"""Header of the dead letter of a record with a null key and a null value, right before the others. The producer takes
-no such record, so the letter's value is empty instead; the header is `value`, which tells what was null."""
+"""Headers of every dead letter, after the headers of the record. The first four identify the letter, so that a reader
+can drop repeats. `timestamp` is the record's own, in milliseconds since the epoch; `error` is the class of the
+exception, and `message` its text; `time` is the time of the failure, in ISO 8601."""
 
 REPLAY_HEADER = "framework-replay-of"
-"""Header of a record that was sent again: the dead letter that it was, as `topic-partition:offset`."""
-
-_NULL_MARK: Final = (NULL_HEADER, b"value")
+"""Header of a replayed record: names its dead letter as `topic-partition:offset`."""
 
 
 def to_dead_letter(topic: str, record: Record, plugin: str, error: BaseException) -> OutputRecord:
-    """The dead letter for `topic` of a record, whose key and value are the bytes that it came with.
+    """The dead letter for `topic` of a record, whose key and value are the original bytes.
 
-    It can be made for every record and every error, also for an error whose text cannot be made. The letter's own
-    timestamp is left to the producer: with an old record's, the topic's retention could take it at once.
+    It can be made for every record and every error, also for an error whose text cannot be made. The producer sets the
+    letter's own timestamp: with the timestamp of an old record, the topic's retention could delete the letter at once.
     """
     values = (
         plugin,
@@ -54,8 +48,6 @@ def to_dead_letter(topic: str, record: Record, plugin: str, error: BaseException
         (name, str(value).encode(errors="backslashreplace"))
         for name, value in zip(DEAD_LETTER_HEADERS, values, strict=True)
     )
-    if record.key is None and record.value is None:
-        return OutputRecord(topic, None, b"", (*record.headers, _NULL_MARK, *reason))
     return OutputRecord(topic, record.key, record.value, (*record.headers, *reason))
 
 
@@ -92,27 +84,22 @@ class DeadLetter:
 
     @property
     def record_identity(self) -> tuple[TopicPartition, int, int]:
-        """What names the record that it was, also where the topic was re-created."""
+        """Identifies the record, also if its topic was re-created."""
         return self.origin, self.offset, self.timestamp
 
     def to_replay(self, topic: str | None) -> OutputRecord:
-        """The record as it came, for the partition that it came from, or for `topic` by its key."""
+        """The original record, for the partition that it came from, or for `topic` by its key."""
         place = f"{self.at.topic}-{self.at.partition}:{self.at.offset}"
         return OutputRecord(
             self.origin.topic if topic is None else topic,
             self.at.key,
-            None if self._was_null() else self.at.value,
+            self.at.value,
             (*self._headers_before(), (REPLAY_HEADER, place.encode())),
             partition=self.origin.partition if topic is None else None,
             timestamp=self.timestamp if self.timestamp >= 0 else None,
         )
 
-    def _was_null(self) -> bool:
-        """Whether the record had a null key and a null value."""
-        before = self.at.headers[: -len(DEAD_LETTER_HEADERS)]
-        return self.at.key is None and self.at.value == b"" and before[-1:] == (_NULL_MARK,)
-
     def _headers_before(self) -> Headers:
-        """The headers that the record came with, without that of an earlier replay."""
-        before = self.at.headers[: -len(DEAD_LETTER_HEADERS) - self._was_null()]
+        """The original headers of the record, without the header of an earlier replay."""
+        before = self.at.headers[: -len(DEAD_LETTER_HEADERS)]
         return tuple((name, value) for name, value in before if name != REPLAY_HEADER)

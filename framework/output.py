@@ -5,6 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import index
 from typing import Any, Final
 
 from framework.borders import describe, shown
@@ -20,10 +21,12 @@ SOURCE_HEADERS = (
     "framework-source-offset",
     "framework-source-index",
 )
-"""Headers of every output. Together they name it: a reader drops repeats by them."""
+"""Headers of every output. Together they identify it, so that a reader can drop repeats."""
 
 _TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _BYTES_LIKE: Final = (bytes, bytearray, memoryview)
+_HIGHEST_PARTITION: Final = 2**31 - 1
+_LATEST_TIMESTAMP: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +38,13 @@ class OutputRecord:
     value: bytes | None
     headers: Headers
     partition: int | None = None
-    """Where it goes; None: by its key."""
+    """The partition of `topic`; None: it is chosen by the key."""
     timestamp: int | None = None
-    """In milliseconds since the epoch; None: the time when it is sent."""
+    """Milliseconds since the epoch; None: the time at which the record is sent."""
 
 
 class Output(ABC):
-    """Where a processor sends records to while it applies records. The runtime makes it; a plugin gets it as `out`."""
+    """Sends and rejects records for a processor. The runtime makes it; a plugin gets it as `out`."""
 
     __slots__ = ()
 
@@ -53,38 +56,52 @@ class Output(ABC):
         *,
         key: Any = None,
         headers: Iterable[tuple[str, bytes | None]] = (),
+        timestamp: int | None = None,
+        partition: int | None = None,
         position: int | None = None,
     ) -> None:
         """Send a record to `topic` at least once: no checkpoint covers its source record before it is acknowledged.
 
         `value` and `key`: bytes (or a bytearray or memoryview, which is copied) go as they are, str as UTF-8, None as
         null, everything else as JSON. `headers`: pairs of a str and bytes or None, such as `[("name", b"value")]`.
+        `timestamp`: milliseconds since the epoch, like `record.timestamp`; None: the time at which the record is sent.
+        `partition`: the number of a partition of `topic`; None: it is chosen by the key, as Kafka's own clients do.
         `position`: in `process_batch`, the position in the batch of the record that this output comes from.
 
-        Raises `OutputError` for what Kafka does not take (the name of the topic, a value, the headers, key and value
-        both null), for the plugin's own input topic, and for a missing `position`. Nothing is sent then.
+        Raises `OutputError` for what Kafka does not take (the name of the topic, a value, the headers, a negative
+        timestamp or partition, key and value both null), for the plugin's own input topic, and for a missing
+        `position`. Nothing is sent then. Whether the topic exists and has that partition is known later, when the
+        record is handed to Kafka; where not, the run ends with an `OutputError`.
         """
 
     @abstractmethod
     def refuse(self, position: int, error: Exception) -> None:
-        """In `process_batch`: reject the record at this position of the batch, which has changed nothing, and go on.
+        """In `process_batch`: reject the record at this position of the batch, and go on with the batch.
 
-        What `--on-error` says becomes of it, as if `process` had raised `error`; the fast way to reject records.
+        The record must not have changed anything. `--on-error` decides what happens to it, as if `process` had raised
+        `error`. Rejecting a record in this way is faster than raising.
 
-        Raises `OutputError` for a position that is not in the batch, and for an `error` that is no `Exception`.
+        Raises `OutputError` for a position that is not in the batch, and for an `error` that is not an `Exception`.
         """
 
 
-def checked_output(topic: Any, value: Any, key: Any, headers: Any) -> tuple[str, bytes | None, bytes | None, Headers]:
-    """Topic, key, value and headers of a record, from what a plugin handed to `send`.
+_Checked = tuple[str, bytes | None, bytes | None, Headers, int | None, int | None]
 
-    Raises `OutputError` for what the producer or Kafka would refuse later. What the plugin's own objects raise while
-    they are read comes out, too.
+
+def checked_output(
+    topic: Any, value: Any, key: Any, headers: Any, partition: Any = None, timestamp: Any = None
+) -> _Checked:
+    """The fields of an `OutputRecord`, in their order, from what a plugin handed to `send`.
+
+    Raises `OutputError` for values that the producer or Kafka would refuse later, and whatever the plugin's own objects
+    raise while they are read.
     """
     name, sent_key, sent_value = _topic(topic), _to_bytes(key), _to_bytes(value)
     if sent_key is None and sent_value is None:
         raise OutputError(f"an output to {name} has a null key and a null value; give one of them")
-    return name, sent_key, sent_value, _headers(headers)
+    number = None if partition is None else _partition(name, partition)
+    time = None if timestamp is None else _timestamp(name, timestamp)
+    return name, sent_key, sent_value, _headers(headers), number, time
 
 
 def _topic(topic: Any) -> str:
@@ -97,6 +114,34 @@ def _topic(topic: Any) -> str:
             "and neither '.' nor '..' alone"
         )
     return name
+
+
+def _partition(topic: str, partition: Any) -> int:
+    number = _whole(partition)
+    if number is None or not 0 <= number <= _HIGHEST_PARTITION:
+        raise OutputError(
+            f"the partition of an output to {topic} is {shown(partition)}; give an int from 0 on, or leave partition= "
+            "out to have it chosen by the key"
+        )
+    return number
+
+
+def _timestamp(topic: str, timestamp: Any) -> int:
+    time = _whole(timestamp)
+    if time is None or not 0 <= time <= _LATEST_TIMESTAMP:
+        raise OutputError(
+            f"the timestamp of an output to {topic} is {shown(timestamp)}; give an int of milliseconds since the "
+            "epoch, such as record.timestamp, or leave timestamp= out for the time at which it is sent"
+        )
+    return time
+
+
+def _whole(value: Any) -> int | None:
+    """`value` as an int, also if it is an integer of another library; None for other values, and for a bool."""
+    try:
+        return None if isinstance(value, bool) else index(value)
+    except TypeError:
+        return None
 
 
 def _to_bytes(value: Any) -> bytes | None:

@@ -190,8 +190,8 @@ class Runner:
     def _check_may_wait(self, pattern: re.Pattern[str]) -> None:
         """No topic matches yet. A run that stops at the end would end at once."""
         if self.settings.stop_at_end:
-            raise TopicNotFoundError(f"no topic matches {pattern.pattern!r}, so there is nothing to read")
-        log.warning("no topic matches %r yet; waiting for one", pattern.pattern)
+            raise TopicNotFoundError(f"no topic matches '{pattern.pattern}', so there is nothing to read")
+        log.warning("no topic matches '%s' yet; waiting for one", pattern.pattern)
 
     async def _make_worker(
         self, servers: str, cluster: Cluster, store: Store, run_io: IOThread
@@ -225,7 +225,7 @@ class Runner:
             cluster_id=cluster.cluster_id,
             definitions=self._definitions,
             source=source,
-            sink=KafkaSink({**settings.producer, "bootstrap_servers": servers}),
+            sink=KafkaSink({**settings.producer, "bootstrap_servers": servers}, settings.connect_timeout),
             store=store,
             loader=loader,
             run_io=run_io,

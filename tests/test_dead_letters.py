@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framework import Record
-from framework.dead_letters import DEAD_LETTER_HEADERS, NULL_HEADER, REPLAY_HEADER, DeadLetter, to_dead_letter
+from framework.dead_letters import DEAD_LETTER_HEADERS, REPLAY_HEADER, DeadLetter, to_dead_letter
 from framework.output import OutputRecord
 
 RECORD = Record("orders", 3, 17, 1_700_000_000_000, b"\xff", None, (("mine", b"x"), ("none", None), ("mine", b"y")))
@@ -68,34 +68,14 @@ def test_a_record_without_a_timestamp_is_replayed_without_one():
     assert letter.to_replay(None).timestamp is None
 
 
-NOTHING = RECORD._replace(key=None, value=None)
-
-
-def test_a_record_of_nothing_but_null_makes_a_letter_that_the_producer_takes_and_a_mark():
-    output = to_dead_letter("bad", NOTHING, "plugin", ValueError())
-    assert (output.key, output.value) == (None, b"")
-    assert output.headers[:4] == (*RECORD.headers, (NULL_HEADER, b"value"))
-    assert tuple(name for name, _ in output.headers[4:]) == DEAD_LETTER_HEADERS
-    replay = read(output).to_replay(None)
-    assert (replay.key, replay.value) == (None, None)
-    assert replay.headers == (*RECORD.headers, (REPLAY_HEADER, b"bad-1:5"))
-
-
-@pytest.mark.parametrize(("key", "value"), [(None, b""), (b"", None), (b"", b""), (b"k", None), (None, b"v")])
-def test_other_records_are_not_marked(key, value):
+@pytest.mark.parametrize(
+    ("key", "value"), [(None, None), (None, b""), (b"", None), (b"", b""), (b"k", None), (None, b"v")]
+)
+def test_null_and_empty_stay_what_they_are(key, value):
     output = to_dead_letter("bad", RECORD._replace(key=key, value=value), "plugin", ValueError())
-    assert NULL_HEADER not in dict(output.headers)
+    assert (output.key, output.value) == (key, value)
     replay = read(output).to_replay(None)
     assert (replay.key, replay.value) == (key, value)
-
-
-def test_a_dead_letter_of_a_marked_one_gives_back_the_first_with_its_mark():
-    first = as_read(to_dead_letter("bad", NOTHING, "plugin", ValueError()))
-    second = read(to_dead_letter("worse", first, "rescuer", KeyError())).to_replay(None)
-    assert (second.value, second.headers[:-1]) == (b"", first.headers)
-    again = DeadLetter.of(first._replace(headers=second.headers[:-1]))
-    assert again is not None
-    assert again.to_replay(None).value is None
 
 
 class UnprintableError(Exception):

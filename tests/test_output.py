@@ -1,7 +1,8 @@
 """What a plugin may send: checked when it is handed over."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 import pytest
@@ -14,6 +15,17 @@ from framework.output import OutputRecord, checked_output
 
 class Topic(StrEnum):
     TOTALS = "totals"
+
+
+class Shard(IntEnum):
+    THIRD = 3
+
+
+class Whole:
+    """A whole number of another library."""
+
+    def __index__(self) -> int:
+        return 3
 
 
 class Text(str):
@@ -182,6 +194,20 @@ def test_a_header_whose_name_is_no_unicode_is_refused() -> None:
         checked(headers=[("\ud800", b"")])
 
 
+@pytest.mark.parametrize(
+    ("part", "most"),
+    [("partition", 2**31 - 1), ("timestamp", 2**63 - 1)],
+)
+def test_partition_and_timestamp_are_whole_numbers_within_what_kafka_holds(part: str, most: int) -> None:
+    assert getattr(checked(), part) is None
+    for value, taken in ((0, 0), (most, most), (Shard.THIRD, 3), (Whole(), 3)):
+        record = checked(**{part: value})
+        assert (getattr(record, part), type(getattr(record, part))) == (taken, int)
+    for bad in (-1, most + 1, 1.0, True, "1", b"1", datetime.now(UTC), Decimal(1), [1], 10**5000):
+        with pytest.raises(OutputError, match=rf"the {part} of an output to totals is .*; give an int .*leave {part}="):
+            checked(**{part: bad})
+
+
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.just(object()),
     lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text() | st.integers(), inner),
@@ -189,12 +215,13 @@ ANYTHING = st.recursive(
 )
 
 
-@given(topic=ANYTHING, value=ANYTHING, key=ANYTHING, headers=ANYTHING)
-def test_it_is_taken_or_refused_whatever_it_is(topic: Any, value: Any, key: Any, headers: Any) -> None:
+@given(st.fixed_dictionaries(dict.fromkeys(("topic", "value", "key", "headers", "partition", "timestamp"), ANYTHING)))
+def test_it_is_taken_or_refused_whatever_it_is(parts: dict[str, Any]) -> None:
     try:
-        record = checked(topic=topic, value=value, key=key, headers=headers)
+        record = checked(**parts)
     except OutputError:
         return
     assert type(record.topic) is str
     assert {type(record.key), type(record.value)} <= {bytes, type(None)}
+    assert {type(record.partition), type(record.timestamp)} <= {int, type(None)}
     assert (record.key, record.value) != (None, None)

@@ -81,8 +81,8 @@ def list_letters(*, top: int | None, as_json: bool, **broker: Any) -> None:
 def replay(*, to: str | None, group: str, as_json: bool, **broker: Any) -> None:
     """Send dead letters again, up to the end of their topic, and remember how far that went.
 
-    Each goes out with the key, value, headers and timestamp that it came with, and the header framework-replay-of. A
-    further replay goes on behind it; one that was interrupted may send its last records twice.
+    Each record is sent with its original key, value, headers and timestamp, and the header framework-replay-of. The
+    next replay continues behind it. After an interruption, the last records may be sent twice.
 
     \b
     Example:
@@ -242,7 +242,7 @@ class _Replay:
         self.sieve = _Sieve(lambda letter: letter.record_identity)
         self._broker = broker
         self._to = to
-        self._sink = KafkaSink(broker.settings(AIOKafkaProducer))
+        self._sink = KafkaSink(broker.settings(AIOKafkaProducer), broker.patience)
         self._partitions: dict[str, int] = {}
 
     async def send(self, records: Sequence[Record]) -> None:

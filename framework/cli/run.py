@@ -256,7 +256,7 @@ def _is_on_broker(
 
 
 def _named(topics: Sequence[str] | re.Pattern[str]) -> str:
-    return repr(topics.pattern) if isinstance(topics, re.Pattern) else topics[0]
+    return f"'{topics.pattern}'" if isinstance(topics, re.Pattern) else topics[0]
 
 
 def _input(

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from math import inf
 from typing import Any, Final, TypeVar, cast
 
@@ -14,6 +15,7 @@ from aiokafka.errors import (
     KafkaError,
     OffsetMetadataTooLargeError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
 )
 from aiokafka.errors import OffsetOutOfRangeError as KafkaOffsetOutOfRangeError
 
@@ -49,7 +51,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
     """A source over aiokafka's `getmany`, which delivers runs of columns where this version of aiokafka can.
 
     aiokafka's fetching begins before its `on_partitions_assigned` is awaited, so that callback pauses and seeks every
-    partition before anything else, and returns at once: state is loaded elsewhere, while heartbeats go on.
+    partition before anything else, and then returns: state is loaded elsewhere, while heartbeats go on.
     """
 
     def __init__(
@@ -129,15 +131,31 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             self.assignment += 1
             self._revoked = False
-            partitions = {}
-            for tp in assigned:
-                self._consumer.seek(tp, 0)
-                self._consumer.pause(tp)
-                partitions[TopicPartition(*tp)] = len(self._consumer.partitions_for_topic(tp.topic) or ())
-            self._listener.on_assigned(partitions)
+            partitions = [TopicPartition(*tp) for tp in assigned]
+            for partition in partitions:
+                self._consumer.seek(aiokafka.TopicPartition(*partition), 0)
+                self._consumer.pause(aiokafka.TopicPartition(*partition))
+            topics = {partition.topic for partition in partitions}
+            counts = {topic: await _ask(partial(self._partition_count, topic), _PATIENCE) for topic in topics}
+            if self._listener is not None:
+                self._listener.on_assigned({partition: counts[partition.topic] for partition in partitions})
         except BaseException as error:
-            self._listener.on_source_failed(error)
+            if self._listener is not None:
+                self._listener.on_source_failed(error)
             raise
+
+    async def _partition_count(self, topic: str) -> int:
+        """How many partitions a topic has. Another member assigns them, so this one may not know the topic yet.
+
+        Raises `UnknownTopicOrPartitionError` where the brokers do not tell, either.
+        """
+        known = self._consumer.partitions_for_topic(topic)
+        if not known:
+            await client_of(self._consumer).force_metadata_update()
+            known = self._consumer.partitions_for_topic(topic)
+        if not known:
+            raise UnknownTopicOrPartitionError(topic)
+        return len(known)
 
     async def fetch(self, patience: float) -> Fetched:
         try:

@@ -1,4 +1,4 @@
-"""The runtime's side of outputs: what records sent, until it is handed to the sink."""
+"""The runtime's side of outputs: keeps them until they are handed to the sink."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from operator import index
@@ -8,16 +8,19 @@ from typing import Any
 from framework.borders import shown
 from framework.errors import OutputError
 from framework.output import SOURCE_HEADERS, Output, OutputRecord, checked_output
-from framework.records import Headers, TopicPartition
+from framework.records import TopicPartition
 
 __all__ = ["Outbox"]
 
+*_UNIT_HEADERS, _OFFSET_HEADER, _INDEX_HEADER = SOURCE_HEADERS
+
 
 class Outbox(Output):
-    """Collects what one unit's processor sends and refuses.
+    """Collects the outputs and the rejected records of one unit's processor.
 
-    Before each call of the processor, the runtime tells which records it applies (`begin_record`, `begin_batch`). What
-    a failed call has sent is cut off at the `mark` from before it. A `mark` is void once records were taken.
+    Before each call of the processor, the runtime says which records it applies (`begin_record`, `begin_batch`). After
+    a failed call, `cut` removes its outputs, back to the `mark` from before the call. A `mark` is invalid once records
+    were taken.
     """
 
     __slots__ = (
@@ -35,18 +38,19 @@ class Outbox(Output):
     def __init__(self, plugin: str, partition: TopicPartition) -> None:
         self._plugin = plugin
         self._partition = partition
-        self._unit_headers = _named(SOURCE_HEADERS[:3], plugin, *partition)
+        unit = (plugin, *partition)
+        self._unit_headers = tuple((name, str(of).encode()) for name, of in zip(_UNIT_HEADERS, unit, strict=True))
         self._batch: Sequence[int] | None = None
-        """Offsets of the batch at hand; None: a single record is at hand."""
+        """Offsets of the current batch; None while a single record is applied."""
         self._offset = -1
         self._index = 0
-        """How many outputs came from the record at `_offset` so far."""
+        """Number of outputs that the record at `_offset` has sent so far."""
         self._records: list[OutputRecord] = []
         self._size = 0
         self._refused: dict[int, Exception] = {}
 
     def __len__(self) -> int:
-        """How many records were not taken yet."""
+        """Number of records that were not taken yet."""
         return len(self._records)
 
     @property
@@ -56,16 +60,16 @@ class Outbox(Output):
 
     @property
     def refused(self) -> Mapping[int, Exception]:
-        """What was refused of the batch and not taken yet: the error by the record's position."""
+        """The rejected records of the batch that were not taken yet: the error by the record's position."""
         return MappingProxyType(self._refused)
 
     def begin_record(self, offset: int) -> None:
-        """From here, outputs come from the record at this offset."""
+        """The next outputs come from the record at this offset."""
         self._batch = None
         self._offset, self._index = offset, 0
 
     def begin_batch(self, offsets: Sequence[int]) -> None:
-        """From here, outputs come from the records at these offsets, as their `position` tells."""
+        """The next outputs come from the records at these offsets; the `position` of an output says from which."""
         self._batch = offsets
         self._offset, self._index = -1, 0
 
@@ -76,12 +80,16 @@ class Outbox(Output):
         *,
         key: Any = None,
         headers: Iterable[tuple[str, bytes | None]] = (),
+        timestamp: int | None = None,
+        partition: int | None = None,
         position: int | None = None,
     ) -> None:
-        # All is made before anything is kept: whatever is raised, nothing of this call has happened then. The plugin's
-        # objects are read first, for they may send, too.
+        # Everything is made before anything is kept, so that a call that raises has no effect. The plugin's objects are
+        # read first, because they may call `send`, too.
         try:
-            name, sent_key, sent_value, own_headers = checked_output(topic, value, key, headers)
+            name, sent_key, sent_value, own_headers, number, time = checked_output(
+                topic, value, key, headers, partition, timestamp
+            )
         except OutputError as error:
             raise OutputError(f"plugin {self._plugin}: {error}") from error
         if name == self._partition.topic:
@@ -89,10 +97,11 @@ class Outbox(Output):
                 f"plugin {self._plugin} sends to its own input topic {name}, which would never end; "
                 "send to another topic"
             )
-        offset, number = self._place_of(position)
-        place = _named(SOURCE_HEADERS[3:], offset, number)
-        self.add(OutputRecord(name, sent_key, sent_value, (*own_headers, *self._unit_headers, *place)))
-        self._offset, self._index = offset, number + 1
+        offset, place = self._place_of(position)
+        source = ((_OFFSET_HEADER, b"%d" % offset), (_INDEX_HEADER, b"%d" % place))
+        all_headers = (*own_headers, *self._unit_headers, *source)
+        self.add(OutputRecord(name, sent_key, sent_value, all_headers, number, time))
+        self._offset, self._index = offset, place + 1
 
     def refuse(self, position: int, error: Exception) -> None:
         if self._batch is None or not _is_position(position, self._batch):
@@ -105,7 +114,7 @@ class Outbox(Output):
         self._refused[index(position)] = error
 
     def _place_of(self, position: int | None) -> tuple[int, int]:
-        """Offset of the record that the next output comes from, and how many outputs came from it before."""
+        """Offset of the record that the next output comes from, and the number of its outputs so far."""
         if self._batch is None:
             return self._offset, self._index
         if position is None or not _is_position(position, self._batch):
@@ -119,7 +128,7 @@ class Outbox(Output):
         return offset, self._index if offset == self._offset else 0
 
     def take_refused(self) -> dict[int, Exception]:
-        """What was refused since the last call: the error by the record's position."""
+        """The records that were rejected since the last call: the error by the record's position."""
         refused, self._refused = self._refused, {}
         return refused
 
@@ -128,13 +137,13 @@ class Outbox(Output):
         return len(self._records)
 
     def cut(self, mark: int) -> None:
-        """Forget what was sent since `mark`, and all that was refused: the call has failed."""
+        """Forget the outputs since `mark` and all rejected records, because the call has failed."""
         self._size -= sum(map(_size_of, self._records[mark:]))
         del self._records[mark:]
         self._refused = {}
 
     def add(self, record: OutputRecord) -> None:
-        """Take a record of the runtime's own, such as a dead letter, on the same way."""
+        """Add a record of the runtime itself, such as a dead letter."""
         size = self._size + _size_of(record)
         self._records.append(record)
         self._size = size
@@ -146,12 +155,8 @@ class Outbox(Output):
         return taken
 
 
-def _named(names: Sequence[str], *values: object) -> Headers:
-    return tuple((name, str(value).encode()) for name, value in zip(names, values, strict=True))
-
-
 def _is_position(position: Any, batch: Sequence[int]) -> bool:
-    """Whether it is a whole number, maybe one of another library, that counts within the batch."""
+    """Whether it is an integer, also of another library, and a position within the batch."""
     try:
         return 0 <= index(position) < len(batch)
     except TypeError:

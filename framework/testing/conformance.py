@@ -30,17 +30,17 @@ def check_processor(
     records: Iterable[Record | tuple[Any, Any]],
     options: Options | Mapping[str, Any] | None = None,
 ) -> None:
-    """Check `processor` over `records` (as for `run_processor`); put some that it refuses among them.
+    """Check `processor` with `records` (as for `run_processor`), which should include some that it refuses.
 
     - A second run gives the same state and the same outputs.
-    - `process_batch` gives the same as `process`, however the records are split, and refuses the same records.
-    - State comes back from both codecs as it was, and a new instance goes on from it as if nothing had happened, in
-      whatever order its keys come. No container stands in it twice.
-    - Every change of a value is seen as a change, also where the value was changed in place.
+    - `process_batch` gives the same result as `process`, however the records are split, and refuses the same records.
+    - Both codecs restore the state without a difference, and a new instance continues from it with the same results,
+      whatever the order of its keys. No container occurs in it twice.
+    - Every change of a value is noticed, also if the value was changed in place.
     - Each instance can be opened and closed.
 
-    Raises `AssertionError` that tells what is broken, `PluginError` where the class itself breaks the contract, and
-    `UsageError` where all records are refused, for then nothing was checked.
+    Raises `AssertionError` that names the broken rule, `PluginError` if the class itself breaks the contract, and
+    `UsageError` if all records are refused, because then nothing was checked.
     """
     check_processor_class(processor)
     batch = to_batch(records)
@@ -86,7 +86,7 @@ def _driving(new: _New, state: Mapping[Any, Any] | None = None) -> Iterator[Driv
 
 @contextmanager
 def _named(method: str) -> Iterator[None]:
-    """An error comes from that method, which each start of a worker or reload of a state calls."""
+    """Report an error as that of `method`, which every start of a worker and every load of a state calls."""
     try:
         yield
     except BaseException as error:
@@ -108,12 +108,12 @@ def _run(new: _New, batch: Batch, size: int, *, fast: bool) -> Result:
 
 
 def _between_restarts(batch: Batch) -> Iterator[Batch]:
-    """Two records at least, so that one sees what another one left in the instance."""
+    """Pieces of at least two records, so that a record sees what an earlier one left in the instance."""
     return pieces(batch, max(2, len(batch) // _RESTARTS))
 
 
 def _states(new: _New, batch: Batch) -> _States:
-    """The state of one run at each offset where another one restarts; at the end, the difference may be gone."""
+    """The state of a run at each offset where the run with restarts restarts; a difference may be gone at the end."""
     states: _States = {}
     with _driving(new) as driver:
         for piece in _between_restarts(batch):
@@ -124,10 +124,10 @@ def _states(new: _New, batch: Batch) -> _States:
 
 
 def _run_with_restarts(new: _New, batch: Batch, codec: Codec) -> tuple[Result, _States]:
-    """Save what changed after each record; now and then load it into a new instance, which goes on.
+    """Save the changes after each record; now and then load them into a new instance, which continues.
 
-    Gives what came of it, and the state at each restart. The order of a state's keys is unspecified, so each load has
-    those first that changed last.
+    Returns the result, and the state at each restart. The order of a state's keys is unspecified, so each load gives
+    the keys that changed last first.
     """
     saved: dict[Any, bytes] = {}
     total, states = Result({}, []), _States()
@@ -166,7 +166,7 @@ def _encoded(codec: Codec, key: Any, value: Any) -> tuple[bytes, bytes]:
 
 
 def _check_aliases(driver: Driver, codec: Codec) -> None:
-    """One container in two places would come back as two; in one piece, the codec sees that."""
+    """One container in two places would come back as two; the codec finds this when the state is encoded as a whole."""
     try:
         codec.encode(dict(driver.table.view()))
     except CodecError as error:

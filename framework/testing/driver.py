@@ -21,12 +21,12 @@ PARTITION = TopicPartition("test", 0)
 
 @dataclass(slots=True)
 class Result:
-    """What came of a run."""
+    """The result of a run."""
 
     state: dict[Any, Any]
     outputs: list[OutputRecord]
     failed: dict[int, BaseException] = field(default_factory=dict)
-    """What each refused record raised, by its offset. Only with `on_error="skip"`."""
+    """The exception of each failed record, by its offset. Only with `on_error="skip"`."""
 
 
 def run_processor(
@@ -38,13 +38,13 @@ def run_processor(
     batches: int | None = None,
     on_error: Literal["stop", "skip"] = "stop",
 ) -> Result:
-    """Apply `records` to a new instance of `processor`, and give the state and the outputs.
+    """Apply `records` to a new instance of `processor`, and return the state and the outputs.
 
     `records`: pairs (key, value), which get the offsets 0, 1, … of partition 0 of the topic `test`; or `Record`s of one
-    partition. Keys and values are as after deserializing. `state`: what was there before. `batches`: how many records
-    each `process_batch` gets; None runs `process` for one record after the other. `on_error`: as in `framework run`;
-    with `stop`, what the processor raised comes out of here. An `async def process` is run to its end, so this cannot
-    be called where an event loop runs.
+    partition. Keys and values are given as they are after deserializing. `state`: the state before the first record.
+    `batches`: the number of records that each `process_batch` gets; None runs `process` for one record after the other.
+    `on_error`: as in `framework run`; with `stop`, an exception of the processor is raised here. An `async def process`
+    is run to its end, so this function cannot be called where an event loop runs.
 
     Raises `framework.UsageError` for records that are not of one partition in offset order and for batches without
     records, and pydantic's `ValidationError` for bad options.
@@ -103,7 +103,7 @@ class Driver:
         self.processor = processor(made, partition)
         self.table: Table[Any, Any] = Table(copy.deepcopy(dict(state or {})))
         self.needless: list[BaseException] = []
-        """What `process_batch` raised although every record of the batch could be applied."""
+        """Exceptions that `process_batch` raised although every record of the batch could be applied."""
         self._outbox = Outbox(processor.name or processor.__name__.lower(), partition)
         self._attempt = Attempt(self.processor, self.table, self._outbox)
         self._has_process = _overrides(processor, "process")
@@ -119,7 +119,7 @@ class Driver:
         self.close()
 
     def open(self) -> None:
-        """Open the processor; where that fails, it is closed."""
+        """Open the processor; if that fails, close it."""
         try:
             self._runner.run(self.processor.open())
         except BaseException:
@@ -134,18 +134,18 @@ class Driver:
             self._runner.close()
 
     def take_result(self) -> Result:
-        """What came of it so far; the outputs are given once."""
+        """The result so far; each output is returned only once."""
         return Result(copy.deepcopy(dict(self.table.view())), self._outbox.take(), dict(self._failed))
 
     def apply(self, batch: Batch, *, fast: bool, skip: bool) -> None:
-        """Apply a batch: by `process_batch` if it is `fast` or if there is nothing else, or else record by record."""
+        """Apply a batch: by `process_batch` if `fast` is true or there is no `process`, otherwise record by record."""
         if self._has_batch and (fast or not self._has_process):
             self._apply_batch(batch, skip)
         else:
             self._runner.run(self._apply_records(batch, skip))
 
     def _apply_batch(self, batch: Batch, skip: bool) -> None:
-        """Where `process_batch` fails, its records are applied one by one."""
+        """If `process_batch` fails, its records are applied one by one."""
         error = self._try_batch(batch, skip)
         if error is None:
             return

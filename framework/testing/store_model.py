@@ -1,4 +1,4 @@
-"""What the tests of stores share: owners that save, and a model of what is stored.
+"""Shared parts of the stores' tests: owners that save, and a model of the stored data.
 
 `Walk` tries a store against the model. It needs pytest.
 """
@@ -67,7 +67,7 @@ def accept_all(unit: Unit, stored: StoredUnit | None) -> None:
 
 
 def in_tables(rows: Iterator[tuple[str, bytes]]) -> Tables:
-    """What a store loads, by table."""
+    """The tables that a store loads."""
     tables: Tables = {}
     for name, row in rows:
         tables.setdefault(name, []).append(row)
@@ -75,7 +75,7 @@ def in_tables(rows: Iterator[tuple[str, bytes]]) -> Tables:
 
 
 def snapshot(store: Store, unit: Unit = UNIT) -> tuple[list[StoredUnit], Tables]:
-    """All that can be read of a unit."""
+    """Everything that can be read of a unit."""
     return [stored for stored in store.stored() if stored.unit == unit], in_tables(store.load(unit))
 
 
@@ -88,7 +88,7 @@ def state_rows(store: Store, unit: Unit = UNIT) -> list[bytes]:
 
 @dataclass
 class Owner:
-    """Claims a unit, and saves as the owner that it then is."""
+    """Claims a unit, and saves as its owner."""
 
     store: Store
     unit: Unit = UNIT
@@ -111,7 +111,7 @@ class Owner:
         begins: bool = False,
         ends: bool = False,
     ) -> Checkpoint:
-        """The next checkpoint, `records` further on, which changes the state alone."""
+        """The next checkpoint, after `records` more records, which changes only the state."""
         changes = Changes(keys=7, rows=rows, base=base, base_begins=begins, base_ends=ends)
         return self.checkpoint_of({STATE_TABLE: changes}, records=records)
 
@@ -128,7 +128,7 @@ class Owner:
         )
 
     def try_save(self, checkpoint: Checkpoint) -> Outcome:
-        """Save, and go on from `checkpoint` if it is stored."""
+        """Save, and continue from `checkpoint` if it is stored."""
         [outcome] = self.store.save([checkpoint])
         if outcome.is_stored:
             self.version, self.last_offset = checkpoint.version, checkpoint.own_progress.last_offset
@@ -152,7 +152,7 @@ class Owner:
 
 @dataclass
 class KnownTable:
-    """What the model knows of a table. `new_base` is one that has begun, with the changes saved since."""
+    """The model of a table. `new_base` is a base that has begun, with the changes saved since."""
 
     keys: int = 0
     base: list[bytes] = field(default_factory=list)
@@ -162,16 +162,16 @@ class KnownTable:
 
     @property
     def rows(self) -> list[bytes]:
-        """The rows in force."""
+        """The valid rows."""
         return [*self.base, *self.changes]
 
     def stored(self, keeps_rows: bool) -> StoredTable:
-        """What a store says of it."""
+        """The table as a store should report it."""
         size = sum(map(len, self.rows))
         return StoredTable(self.keys, size, sum(map(len, self.base)) if keeps_rows else size)
 
     def apply(self, changes: Changes, keeps_rows: bool) -> None:
-        """What a checkpoint changes."""
+        """The changes of a checkpoint."""
         self.keys = changes.keys
         if changes.base_begins:
             self.new_base, self.new_changes = [], []
@@ -186,7 +186,7 @@ class KnownTable:
 
 @dataclass
 class Known:
-    """What the model knows of a unit."""
+    """The model of a unit."""
 
     epoch: int = 0
     version: int = 0
@@ -195,17 +195,17 @@ class Known:
 
     @property
     def rows(self) -> Tables:
-        """The rows in force of each table that has some."""
+        """The valid rows of each table that has some."""
         return {name: table.rows for name, table in self.tables.items() if table.rows}
 
     def claim(self, epoch: int) -> None:
-        """Another owner has come: a base that has not ended is void."""
+        """Another owner has claimed the unit, so an unfinished base is dropped."""
         self.epoch = epoch
         for table in self.tables.values():
             table.new_base = None
 
     def expected(self, checkpoint: Checkpoint) -> str:
-        """The kind of the outcome that a save must have, or `InternalError` where it must raise that."""
+        """The kind of outcome that a save must have, or `InternalError` if it must raise that."""
         if checkpoint.epoch != self.epoch:
             return "fenced"
         if checkpoint.version == self.version > 0:
@@ -226,7 +226,7 @@ class Known:
 
 
 class Walk:
-    """Two workers claim, save, repeat, set aside and start again in a random order; a model tells what must be stored.
+    """Two workers claim, save, repeat, set aside and start again in a random order; a model knows what must be stored.
 
     Owners are pairs of a worker and a unit; they know the epoch and version that they last heard of.
     """
@@ -244,7 +244,7 @@ class Walk:
         self._sent: list[Checkpoint] = []
 
     def run(self, steps: int) -> None:
-        """Go this many steps, and compare all that is stored with the model after each."""
+        """Take this many steps, and compare the stored data with the model after each."""
         actions = [self._claim, self._save, self._repeat, self._set_aside, self._restart]
         self._claim()
         for _ in range(steps):
@@ -278,7 +278,7 @@ class Walk:
             self._try(self._random.choice(self._stores), self._random.choice(self._sent[-3:]))
 
     def _try(self, store: Store, checkpoint: Checkpoint) -> bool:
-        """Whether it is stored then, as the model expects."""
+        """Whether the model expects it to be stored."""
         known = self._known[checkpoint.unit]
         expected = known.expected(checkpoint)
         if expected == "InternalError":

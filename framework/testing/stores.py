@@ -73,7 +73,7 @@ foreign_errors = pytest.mark.parametrize(
 
 
 class _Breaking(Sequence[bytes]):
-    """Rows of which the last cannot be given."""
+    """Rows, of which reading the last raises an error."""
 
     def __init__(self, error: type[BaseException], *rows: bytes) -> None:
         self._error = error
@@ -95,7 +95,7 @@ class _Breaking(Sequence[bytes]):
 
 
 class _BreakingTables(Mapping[str, Changes]):
-    """Tables of which the second cannot be given."""
+    """Tables, of which reading the second raises an error."""
 
     def __init__(self, error: type[BaseException], changes: Changes) -> None:
         self._error = error
@@ -115,7 +115,7 @@ class _BreakingTables(Mapping[str, Changes]):
 
 
 class StoreConformance:
-    """What every store promises. A subclass with a fixture `open_store`, see `OpenStore`, runs all of it."""
+    """The contract of a store, as tests. A subclass with a fixture `open_store`, see `OpenStore`, runs all of them."""
 
     @pytest.fixture
     def open_store(self) -> OpenStore:

@@ -5,6 +5,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import aiokafka
 import pytest
@@ -54,8 +55,17 @@ def send(servers: str, outputs: Sequence[OutputRecord]) -> None:
     asyncio.run(send())
 
 
-def letter(dead: str, source: str, offset: int, *, key: bytes | None = b"key", partition: int = 0, plugin: str = "p"):
-    record = Record(source, partition, offset, 1_700_000_000_000 + offset, key, b"value", (("mine", b"x"),))
+def letter(
+    dead: str,
+    source: str,
+    offset: int,
+    *,
+    key: bytes | None = b"key",
+    value: bytes | None = b"value",
+    partition: int = 0,
+    plugin: str = "p",
+) -> OutputRecord:
+    record = Record(source, partition, offset, 1_700_000_000_000 + offset, key, value, (("mine", b"x"),))
     output = to_dead_letter(dead, record, plugin, ValueError(f"no good\nat {offset}"))
     time = f"2024-05-01T12:00:{next(_SECONDS):06.3f}+00:00".encode()
     return replace(output, headers=(*output.headers[:-1], (output.headers[-1][0], time)))
@@ -81,10 +91,17 @@ def test_top_gives_the_latest(servers: str, source: str, dead: str) -> None:
     assert "3 dead letters" in done.stderr
 
 
+def list_letters(servers: str, dead: str) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads(
+        invoke("list", "--topic", dead, "--bootstrap-servers", servers, "--json").stdout
+    )
+    return listed
+
+
 def test_json_has_all_that_is_known(servers: str, source: str, dead: str) -> None:
-    assert json.loads(invoke("list", "--topic", dead, "--bootstrap-servers", servers, "--json").stdout) == []
+    assert list_letters(servers, dead) == []
     send(servers, [letter(dead, source, 5, partition=3, key=b"\xff")])
-    (each,) = json.loads(invoke("list", "--topic", dead, "--bootstrap-servers", servers, "--json").stdout)
+    (each,) = list_letters(servers, dead)
     assert each.pop("time")
     assert each == {
         "plugin": "p",
@@ -114,6 +131,25 @@ def test_a_replay_goes_back_to_the_partition_and_is_remembered(servers: str, sou
     ]
     assert {tuple(name for name, _ in each.headers) for each in records} == {("mine", REPLAY_HEADER)}
     assert json.loads(invoke(*replay, "--json", "--replay-group", "another").stdout)["sent"] == {source: 2}
+
+
+def test_a_letter_without_key_and_value_is_replayed_and_so_are_those_after_it(
+    servers: str, source: str, dead: str
+) -> None:
+    first = letter(dead, source, 1, key=None, value=None, partition=1)
+    send(servers, [first, letter(dead, source, 2, partition=1), letter(dead, source, 3, key=None, value=None)])
+    assert [each["key"] for each in list_letters(servers, dead)] == [None, "key", None]
+    target = make_topic_by_asking(servers)
+    for to, group in ((), "there"), (("--to", target), "elsewhere"):
+        replay = ("replay", "--topic", dead, "--bootstrap-servers", servers, *to, "--replay-group", group)
+        assert json.loads(invoke(*replay, "--json").stdout)["sent"] == {target if to else source: 3}
+    records = read_topic(servers, source, committed=False)
+    assert sorted((each.partition, each.timestamp, each.key, each.value, len(each.headers)) for each in records) == [
+        (0, 1_700_000_000_003, None, None, 2),
+        (1, 1_700_000_000_001, None, None, 2),
+        (1, 1_700_000_000_002, b"key", b"value", 2),
+    ]
+    assert len(read_topic(servers, target, committed=False)) == 3
 
 
 def test_a_replay_that_fails_is_not_remembered(servers: str, source: str, dead: str) -> None:

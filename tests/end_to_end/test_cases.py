@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from framework.dead_letters import DEAD_LETTER_HEADERS, NULL_HEADER
+from framework.dead_letters import DEAD_LETTER_HEADERS
 from tests.brokers import Broker
 from tests.end_to_end.worker import Worker, exported, framework, listed, truth
 
@@ -142,7 +142,7 @@ def test_an_output_that_kafka_cannot_take_is_refused_at_once(run, topic, read_to
 
 
 @pytest.mark.kafka
-def test_a_null_record_becomes_a_dead_letter(broker, topic, produce, read_topic, tmp_path):
+def test_a_null_record_becomes_a_dead_letter_and_is_replayed(broker, topic, produce, read_topic, tmp_path):
     name, letters = topic(1), topic(1)
     produce(name, [None, "key"], [None, "value"])
     (tmp_path / "picky.py").write_text(
@@ -157,9 +157,13 @@ def test_a_null_record_becomes_a_dead_letter(broker, topic, produce, read_topic,
     done = framework("run", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     [letter] = read_topic(letters)
-    assert [header for header, _ in letter.headers] == [NULL_HEADER, *DEAD_LETTER_HEADERS]
-    assert (letter.key, letter.value) == (None, b"")
+    assert [header for header, _ in letter.headers] == list(DEAD_LETTER_HEADERS)
+    assert (letter.key, letter.value) == (None, None)
     assert exported(tmp_path, "picky") == {(0, "key"): 5}
+    done = framework("dead-letters", "replay", "--topic", letters, *arguments[4:6], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, _, again = read_topic(name)
+    assert (again.key, again.value, again.timestamp) == (None, None, first.timestamp)
 
 
 @pytest.mark.kafka

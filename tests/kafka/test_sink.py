@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, MessageSizeTooLargeError, NotEnoughReplicasError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    NotEnoughReplicasError,
+    UnknownTopicOrPartitionError,
+)
 
 from framework.errors import OutputError
 from framework.kafka import patience, sink
@@ -22,10 +28,14 @@ class Producer:
 
     made: "list[Producer]"
     start_errors: list[BaseException]
+    topics: "dict[str, int | BaseException]"
+    """How many partitions each topic has, or what asking for it raises; others never come."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
         self.sent: list[bytes | None] = []
+        self.places: list[tuple[int | None, int | None]] = []
+        """The partition and the timestamp of each."""
         self.under_way: list[asyncio.Future[Any]] = []
         self.errors: dict[bytes | None, BaseException] = {}
         """What `send` raises, by value."""
@@ -39,13 +49,34 @@ class Producer:
     async def stop(self) -> None:
         self.stopped = True
 
-    async def send(self, topic: str, value: bytes | None, **_: Any) -> "asyncio.Future[Any]":
+    async def partitions_for(self, topic: str) -> set[int]:
+        if topic not in self.topics:
+            await asyncio.Event().wait()
+        if isinstance(found := self.topics[topic], BaseException):
+            raise found
+        return set(range(found))
+
+    def create_batch(self) -> "Batch":
+        return Batch()
+
+    async def send_batch(self, batch: "Batch", topic: str, *, partition: int) -> "asyncio.Future[Any]":
+        [record] = batch.records
+        return await self.send(topic, record["value"], partition=partition, timestamp_ms=record["timestamp"])
+
+    async def send(
+        self, topic: str, value: bytes | None, *, partition: int | None, timestamp_ms: int | None, **_: Any
+    ) -> "asyncio.Future[Any]":
         if value in self.errors:
             raise self.errors[value]
+        self.places.append((partition, timestamp_ms))
         delivery = asyncio.get_running_loop().create_future()
         self.sent.append(value)
         self.under_way.append(delivery)
         return delivery
+
+    def forget(self) -> None:
+        self.sent.clear()
+        self.places.clear()
 
     def acknowledge(self, count: int | None = None) -> None:
         done, self.under_way[:count] = self.under_way[:count], []
@@ -53,11 +84,22 @@ class Producer:
             delivery.set_result(None)
 
 
+class Batch:
+    """As aiokafka's, with the records as they were appended."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+
+    def append(self, **record: Any) -> None:
+        self.records.append(record)
+
+
 @pytest.fixture(autouse=True)
 def producers(monkeypatch) -> list[Producer]:
     """Those that were made."""
     monkeypatch.setattr(Producer, "made", [], raising=False)
     monkeypatch.setattr(Producer, "start_errors", [], raising=False)
+    monkeypatch.setattr(Producer, "topics", {"totals": 4}, raising=False)
     monkeypatch.setattr(sink, "AIOKafkaProducer", Producer)
     monkeypatch.setattr(patience, "_RETRY_SECONDS", 0)
     return Producer.made
@@ -280,9 +322,64 @@ async def test_whatever_the_producer_raises_is_an_error_of_send_and_of_all_that_
         await kafka.send(outputs("d"))
 
 
-async def test_a_record_of_nothing_but_null_is_refused():
-    with pytest.raises(OutputError, match="totals has a null key and a null value"):
-        await KafkaSink(CLIENT).send([OutputRecord("totals", None, None, ())])
+def placed(partition: int | None = None, timestamp: int | None = None, value: bytes | None = b"v") -> OutputRecord:
+    return OutputRecord("totals", None, value, (), partition, timestamp)
+
+
+async def test_outputs_go_to_the_partition_and_with_the_timestamp_that_they_have(producers):
+    await KafkaSink(CLIENT).send([placed(), placed(3, 0), placed(0)])
+    assert producers[0].places == [(None, None), (3, 0), (0, None)]
+
+
+async def test_a_record_of_nothing_but_null_is_sent_to_its_partition_or_to_any(producers):
+    kafka = KafkaSink(CLIENT)
+    await kafka.send([placed(2, 7, value=None), *[placed(value=None)] * 9, placed(1)])
+    flushed = asyncio.ensure_future(kafka.flushed())
+    assert not await is_done(flushed)
+    producers[0].acknowledge()
+    await flushed
+    assert producers[0].sent == [None] * 10 + [b"v"]
+    assert producers[0].places[0] == (2, 7)
+    assert {partition for partition, _ in producers[0].places[1:]} <= {0, 1, 2, 3}
+
+
+async def test_a_partition_that_the_topic_does_not_have_is_refused_with_the_count(producers):
+    kafka = KafkaSink(CLIENT)
+    for _ in range(2):
+        with pytest.raises(
+            OutputError, match=r"topic totals was not taken: .*partition 4, .* has 4 partitions, 0 to 3;"
+        ):
+            await kafka.send([placed(3), placed(4), placed(2)])
+    assert producers[0].places == [(3, None)]
+    producers[0].acknowledge()
+
+
+async def test_a_partition_that_was_added_meanwhile_is_found(producers):
+    kafka = KafkaSink(CLIENT)
+    await kafka.send([placed(3)])
+    Producer.topics["totals"] = 5
+    await kafka.send([placed(4)])
+    assert producers[0].places == [(3, None), (4, None)]
+
+
+async def test_a_topic_that_does_not_exist_is_refused_in_time():
+    kafka = KafkaSink(CLIENT, patience=0.01)
+    for _ in range(2):
+        with pytest.raises(OutputError, match=r"topic nowhere .* not told of such a topic within 0\.01 s .*; create"):
+            await kafka.send([OutputRecord("nowhere", None, b"v", ())])
+
+
+@pytest.mark.parametrize("error", [KafkaTimeoutError(), ValueError(), AssertionError(), SystemExit()])
+async def test_whatever_is_raised_by_the_search_for_a_topic_is_an_output_error(error):
+    Producer.topics["totals"] = error
+    with pytest.raises(OutputError, match=rf"topic totals was not taken: .*{type(error).__name__}"):
+        await KafkaSink(CLIENT).send(outputs("a"))
+
+
+async def test_a_topic_that_the_producer_gives_up_on_is_told_like_any_that_does_not_exist():
+    Producer.topics["totals"] = UnknownTopicOrPartitionError()
+    with pytest.raises(OutputError, match="create the topic, or check its name"):
+        await KafkaSink(CLIENT).send(outputs("a"))
 
 
 async def test_a_send_that_is_cancelled_is_cancelled_and_nothing_more(producers, monkeypatch):
@@ -340,7 +437,7 @@ async def test_memory_holds_what_is_under_way_and_the_loop_gets_turns(producers)
     def acknowledge() -> None:
         nonlocal most
         most = max(most, len(producer.under_way))
-        producer.sent.clear()
+        producer.forget()
         producer.acknowledge()
 
     records = outputs("x") * 200_000
@@ -365,7 +462,7 @@ async def test_rounds_without_end_take_no_memory(producers):
     for _ in range(10_000):
         await kafka.send(outputs("x"))
         producers[0].acknowledge()
-        producers[0].sent.clear()
+        producers[0].forget()
         await kafka.flushed()
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import aiokafka
 import pytest
 
-from framework import StalledError
+from framework import BrokerError, StalledError
+from framework.kafka import patience
+from framework.kafka import source as source_module
 from framework.kafka.source import KafkaSource
 from framework.records import TopicPartition
 from framework.runtime.ports import Committed
@@ -26,7 +28,9 @@ class Consumer:
         running = SimpleNamespace(done=lambda: False)
         self._fetcher = SimpleNamespace(_fetch_task=running)
         self._coordinator = SimpleNamespace(_coordination_task=running)
-        self._client = SimpleNamespace(_sync_task=running)
+        self._client = SimpleNamespace(_sync_task=running, force_metadata_update=self.update_metadata)
+        self.partitions: list[set[int] | None] = [{0, 1}]
+        """The topic's partitions as they are known now, and after each further update of the metadata."""
 
     def seek(self, tp: aiokafka.TopicPartition, position: int) -> None:
         self.assigned[tp].position = position
@@ -40,19 +44,27 @@ class Consumer:
     def assignment(self) -> frozenset[aiokafka.TopicPartition]:
         return frozenset(self.assigned)
 
-    def partitions_for_topic(self, topic: str) -> set[int]:
-        return {0, 1}
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        return self.partitions[0]
+
+    async def update_metadata(self) -> bool:
+        if len(self.partitions) > 1:
+            del self.partitions[0]
+        return True
 
     async def getmany(self, timeout_ms: int) -> Mapping[aiokafka.TopicPartition, Sequence[aiokafka.ConsumerRecord]]:
         return {}
 
 
 class Listener:
+    def __init__(self) -> None:
+        self.assigned: Mapping[TopicPartition, int] | None = None
+
     async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
         return
 
     def on_assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
-        return
+        self.assigned = partitions
 
     def on_source_failed(self, error: BaseException) -> None:
         raise error
@@ -102,6 +114,28 @@ async def test_nothing_flows_while_the_assignment_is_void(source, consumer):
     source.hold(PARTITION)
     await source.commit({PARTITION: Committed(7)})
     assert consumer.flowing == set()
+
+
+async def test_a_topic_whose_partitions_are_not_known_yet_is_waited_for(consumer, monkeypatch):
+    """Another member has assigned them, and this one's metadata is older: no partitions would mean lost state."""
+    monkeypatch.setattr(patience, "_RETRY_SECONDS", 0)
+    source = KafkaSource(["topic"], "group", {}, isolation_level="read_committed")
+    listener = Listener()
+    source._consumer, source._listener = consumer, listener
+    consumer.partitions[:] = [None, None, set(), {0, 1, 2}]
+    await source.on_partitions_assigned(set(consumer.assigned))
+    assert listener.assigned == {PARTITION: 3}
+
+
+async def test_a_topic_whose_partitions_are_never_known_fails_the_source(consumer, monkeypatch):
+    monkeypatch.setattr(source_module, "_PATIENCE", 0)
+    source = KafkaSource(["topic"], "group", {}, isolation_level="read_committed")
+    listener = Listener()
+    source._consumer, source._listener = consumer, listener
+    consumer.partitions[:] = [None]
+    with pytest.raises(BrokerError, match="topic"):
+        await source.on_partitions_assigned(set(consumer.assigned))
+    assert listener.assigned is None
 
 
 async def test_a_consumer_with_an_ended_task_is_dead():

@@ -46,6 +46,15 @@ def test_headers_name_the_output(out):
     ]
 
 
+def test_an_output_has_the_partition_and_the_timestamp_that_it_was_sent_with(out):
+    out.begin_record(7)
+    out.send("totals", 1)
+    out.send("totals", 1, partition=2, timestamp=0)
+    out.begin_batch([8])
+    out.send("totals", 1, partition=0, position=0)
+    assert [(record.partition, record.timestamp) for record in out.take()] == [(None, None), (2, 0), (0, None)]
+
+
 def test_a_batch_names_its_outputs_as_its_records_would(out):
     out.begin_batch([7, 9, 12])
     for position in (0, 0, 2):
@@ -87,9 +96,10 @@ def test_a_send_that_was_refused_leaves_no_trace(out):
     out.begin_batch([7, 9])
     out.send("totals", "kept", position=0)
     size = out.size
-    for bad in ({"value": {1}}, {"headers": {"a": b""}}, {"topic": ""}, {"key": {1}}):
+    bad_parts = {"value": {1}, "headers": {"a": b""}, "topic": "", "key": {1}, "partition": -1, "timestamp": 0.5}
+    for part, bad in bad_parts.items():
         with pytest.raises(OutputError, match=r"^plugin keycount: "):
-            out.send(**{"topic": "totals", "value": 1, "position": 1, **bad})
+            out.send(**{"topic": "totals", "value": 1, "position": 1, part: bad})
     assert (len(out), out.size) == (1, size)
     out.send("totals", "kept too", position=0)
     assert [source[3:] for source in sources(out.take())] == [("7", "0"), ("7", "1")]

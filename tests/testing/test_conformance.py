@@ -29,6 +29,19 @@ class Good(Processor):
             out.send("sizes", len(state[record.key]), key=record.key, position=position)
 
 
+class SendsElsewhere(Good):
+    def process_batch(self, batch: Any, state: Any, out: Any) -> None:
+        super().process_batch(batch, state, _Elsewhere(out))
+
+
+class _Elsewhere:
+    def __init__(self, out: Any) -> None:
+        self._out = out
+
+    def send(self, *arguments: Any, **options: Any) -> None:
+        self._out.send(*arguments, **options, partition=1, timestamp=2)
+
+
 class AsyncGood(Processor):
     api_version = 1
 
@@ -222,6 +235,7 @@ def test_a_processor_that_keeps_the_contract_passes(processor: type[Processor]) 
         (OtherType, r"the state of key 'a' is 8, but one run of process gives 8\.0"),
         (ForgetsAKey, r"the state of key 'd' is missing"),
         (SendsLess, r"output 0 is None, but one run of process sends OutputRecord"),
+        (SendsElsewhere, r"output 0 is .*partition=1, timestamp=2\), but .* sends .*partition=None, timestamp=None\)"),
         (AcceptsMore, r"refused are the offsets \[\], but one run of process refuses \[3\]"),
         (BatchFails, r"process_batch fails at offsets 0 to 0 with KeyError\('batch'\)"),
         (CountsInSelf, r"a run with restarts, codec json: the state of key 'count' is \d+, but .* gives 15"),

@@ -139,7 +139,7 @@ class Oracle:
             index, body = "0", (record.key, record.value)
         else:
             plugin, topic, partition, offset, index = (named[name] for name in SOURCE_HEADERS)
-            body = json.loads(record.value or b"null")
+            body = [record.timestamp, json.loads(record.value or b"null"), record.partition]
         unit, place = Unit(self._group, plugin, topic, int(partition)), (record.topic, int(offset), int(index))
         watched = self._watch(unit)
         if not watched.expects(place, body):

@@ -122,12 +122,15 @@ class Tail(_Simulated):
 
 
 class Forward(_Simulated):
-    """Counts, and sends each count on; a record gives none to two outputs, a marked one fails after them."""
+    """Counts, and sends each count on; a record gives none to two outputs, a marked one fails after them.
+
+    The oracle reads the record's offset from the timestamp of an output, and the output's index from its partition.
+    """
 
     def process(self, record: Record, state: _State, out: Output) -> None:
         count = state[record.key] = state.get(record.key, 0) + 1
         for index in range(outputs_of(record.value)):
-            out.send(OUTPUT_TOPIC, [record.offset, count, index], key=str(record.key))
+            out.send(OUTPUT_TOPIC, count, key=str(record.key), timestamp=record.offset, partition=index)
         self.refuse_marked(record.offset, record.value)
 
 
@@ -142,7 +145,8 @@ class ForwardBatch(_Simulated):
                 continue
             count = state[record.key] = state.get(record.key, 0) + 1
             for index in range(outputs_of(record.value)):
-                out.send(OUTPUT_TOPIC, [record.offset, count, index], key=str(record.key), position=position)
+                key, at = str(record.key), record.offset
+                out.send(OUTPUT_TOPIC, count, key=key, timestamp=at, partition=index, position=position)
             self.refuse_marked(record.offset, record.value)
 
 
