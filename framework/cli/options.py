@@ -125,9 +125,11 @@ class Pattern(click.ParamType[re.Pattern[str]]):
         if isinstance(value, re.Pattern):
             return value
         try:
-            return re.compile(value)
+            pattern = re.compile(value)
+            re.compile(f"(?:{value})")
         except re.error as error:
-            self.fail(f"{value!r} is not a regular expression: {error}.", param, ctx)
+            self.fail(f"'{value}' is not a regular expression: {error} (write flags as in '(?i:orders)').", param, ctx)
+        return pattern
 
 
 DURATION = Duration()
