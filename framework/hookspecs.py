@@ -5,7 +5,7 @@ What an observer raises is logged, and changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pluggy
 
@@ -18,11 +18,20 @@ if TYPE_CHECKING:
     from framework.processor import Processor
     from framework.stores import Store
 
-__all__ = ["PROJECT", "hookimpl", "hookspec"]
+__all__ = ["OBSERVERS", "PROJECT", "hookimpl", "hookspec"]
 
 PROJECT = "framework"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+OBSERVERS: Final = (
+    "framework_assigned",
+    "framework_released",
+    "framework_checkpoint_saved",
+    "framework_records_failed",
+    "framework_gap",
+)
+"""The hooks that are told what the runtime does. The others contribute classes."""
 
 
 @hookspec

@@ -55,7 +55,7 @@ _format_metavar: Final = "|".join(FORMATS)
     multiple=True,
     required=True,
     metavar="NAME",
-    help="What to run: an installed plugin, DIST:NAME, path/to/file.py or module:Class. Repeatable.",
+    help="What to run: an installed plugin, DIST:NAME, path/to/file.py[:Class] or module:Class. Repeatable.",
 )
 @framework_option("--topic", "topics", multiple=True, metavar="T", help="What to read. Repeatable.")
 @kafka_options
@@ -199,7 +199,9 @@ def _settings(
 ) -> RunSettings:
     loaded = load(plugins)
     if not loaded.processors:
-        raise UsageError(f"{', '.join(plugins)} contributes no processor, so there is nothing to run")
+        raise UsageError(
+            f"{', '.join(plugins)} contributes no processor, so there is nothing to run; name a plugin with one, too"
+        )
     on_broker = _is_on_broker(ctx, bootstrap_servers, topics, embedded or input is not None)
     if not on_broker and ctx.get_parameter_source("store") is ParameterSource.DEFAULT:
         store = "memory"

@@ -19,9 +19,10 @@ from framework.cli.options import (
     framework_option,
     store_options,
 )
-from framework.cli.stores import open_store, plugins_with_codec, store_location
+from framework.cli.stores import open_store, store_location
 from framework.cli.tables import print_table
 from framework.errors import StateCorruptError, StateIncompatibleError, UsageError
+from framework.plugins import load
 from framework.stores import STATE_TABLE, Store, StoredUnit, Unit
 
 __all__ = ["state", "unit_row"]
@@ -181,7 +182,7 @@ def _load_state(store: Store, stored: StoredUnit) -> dict[Any, Any]:
     if stored.description is None:
         return {}
     try:
-        codec = plugins_with_codec(stored.description.codec).codec(stored.description.codec)()
+        codec = load([]).codec(stored.description.codec)()
     except UsageError as error:
         raise StateIncompatibleError(f"{stored.unit} cannot be read: {error}; install the plugin with it") from error
     rows = (row for table, row in store.load(stored.unit) if table == STATE_TABLE)
