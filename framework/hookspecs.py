@@ -68,7 +68,7 @@ def framework_checkpoint_saved(plugin: str, partition: TopicPartition, last_offs
 def framework_records_failed(
     plugin: str, partition: TopicPartition, errors: "Mapping[int, ProcessingError]", on_error: "OnError"
 ) -> None:
-    """Records of a batch could not be applied, nor in any retry: what is wrong with each, by its offset.
+    """Records of a batch could not be applied, and all retries failed. `errors` maps their offsets to the exceptions.
 
     `on_error` tells what the runtime does with them. After a restart, and after a failure that made the runtime go back
     to its last checkpoint, it may fail on the same records again, and tell so again.

@@ -1,4 +1,4 @@
-"""Where plugins are: from the name that a user gives to the object that is imported."""
+"""Finding and importing plugins: from the name that a user gives to the object that the name stands for."""
 
 import functools
 import hashlib
@@ -55,7 +55,7 @@ class Located:
 
 
 def locate(requests: Iterable[str]) -> list[Located]:
-    """What each request means: `NAME`, `DISTRIBUTION:NAME`, `FILE.py`, `FILE.py:CLASS` or `MODULE:CLASS`.
+    """Find the plugin that each request names: `NAME`, `DISTRIBUTION:NAME`, `FILE.py`, `FILE.py:CLASS` or `MODULE:CLASS`.
 
     Nothing is imported. Raises `PluginError` for a name that no installed plugin has, or several have.
     """
@@ -199,7 +199,7 @@ def _import_module(name: str, request: str) -> ModuleType:
 
 
 def _member(module: ModuleType, path: str, request: str) -> Any:
-    """What a module has under a name, which may have dots."""
+    """The object that a module has under a name, which may have dots. Raises `PluginError` where it has none."""
     found: Any = module
     for name in path.split("."):
         if not hasattr(found, name):

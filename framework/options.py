@@ -79,7 +79,7 @@ def read_options(model: type[M], given: Mapping[str, Any], owner: str) -> M:
 
 
 def _flat(given: Mapping[str, Any], processors: set[str]) -> Iterator[tuple[str, Any]]:
-    """What is given, with a table for one processor written out as `PROCESSOR.NAME`."""
+    """The given options, with a table for one processor written out as `PROCESSOR.NAME`."""
     for name, value in given.items():
         if name in processors and isinstance(value, Mapping):
             yield from ((f"{name}.{option}", inner) for option, inner in value.items())

@@ -136,7 +136,7 @@ def _is_nan(number: float | Decimal) -> bool:
 
 
 def _key_order(kinds: Collection[type]) -> Callable[[Entry], Any]:
-    """What to sort entries by whose keys are of these types: numbers first, then texts and the like."""
+    """The sort key for entries whose keys are of these types: numbers come first, then all others by their text."""
     return (lambda entry: entry.key) if kinds == {str} else _mixed_key_order
 
 

@@ -8,7 +8,7 @@ import click
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from framework.cli.options import Group, framework_option
@@ -77,6 +77,11 @@ def _console() -> Console:
     return console
 
 
+def _columns(*names: str) -> list[Column]:
+    """Columns that break long words in a narrow terminal, and cut nothing off."""
+    return [Column(name, overflow="fold") for name in names]
+
+
 def _found_object(found: Found) -> dict[str, Any]:
     origin, plugin = found.origin, found.plugin
     return {
@@ -93,7 +98,7 @@ def _found_object(found: Found) -> dict[str, Any]:
 
 
 def _print_found(found: list[Found]) -> None:
-    table = Table("plugin", "distribution", "version", "contributes", "status", box=None, pad_edge=False)
+    table = Table(*_columns("plugin", "distribution", "version", "contributes", "status"), box=None, pad_edge=False)
     for one in found:
         status = Text(one.status if one.reason is None else f"{one.status}: {one.reason}")
         status.stylize("green" if one.status == "ok" else "red")
@@ -144,7 +149,7 @@ def _print_options(console: Console, model: type[BaseModel]) -> None:
     if not options:
         console.print("  no options")
         return
-    table = Table("option", "type", "default", "help", box=None, padding=(0, 1, 0, 2), pad_edge=True)
+    table = Table(*_columns("option", "type", "default", "help"), box=None, padding=(0, 1, 0, 2), pad_edge=True)
     for option in options:
         default = "(required)" if option.required else _shown(option.default)
         table.add_row(*(Text(cell) for cell in (option.name, option.type, default, option.help)))

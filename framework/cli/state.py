@@ -30,7 +30,7 @@ __all__ = ["state", "unit_rows"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _TERMINAL_LIMIT: Final = 100
-"""How many keys `show` prints on a terminal by default."""
+"""The number of keys that `show` prints on a terminal by default."""
 
 
 @click.group(
@@ -61,11 +61,13 @@ class _Selection:
 
 
 def _reading_options(command: F) -> F:
-    """What all commands that read take; arguments as of `store_options`, `topic` and `partition`."""
+    """The options of all commands that read. Arguments: those of `store_options`, `topic` and `partition`."""
     for option in (
         store_options,
-        framework_option("--partition", multiple=True, type=click.IntRange(0), help="Only this partition; repeatable."),
-        framework_option("--topic", multiple=True, help="Only this topic; repeatable."),
+        framework_option(
+            "--partition", multiple=True, type=click.IntRange(0), metavar="N", help="Only this partition; repeatable."
+        ),
+        framework_option("--topic", multiple=True, metavar="T", help="Only this topic; repeatable."),
     ):
         command = option(command)
     return command
@@ -89,7 +91,7 @@ def list_state(
     partition: Sequence[int],
     as_json: bool,
 ) -> None:
-    """List what is stored, a row for each plugin and partition.
+    """List the stored states, a row for each plugin and partition.
 
     It lists all groups, unless --group names one. A narrow terminal shows fewer columns.
 
@@ -105,7 +107,7 @@ def list_state(
     elif found:
         print_table(unit_rows(found), width=terminal_width())
     else:
-        click.echo("nothing is stored that this asks for; check --state-dir and --store", err=True)
+        click.echo("nothing is stored there that fits; check --state-dir and --store", err=True)
 
 
 @state.command()
@@ -176,7 +178,7 @@ def _entries(store: Store, stored: StoredUnit, key: str | None) -> list[Entry]:
 
 
 def _limit(limit: int | None, as_json: bool) -> int | None:
-    """How many keys to show; None for all."""
+    """The number of keys to show; None for all."""
     if limit is None and not as_json and sys.stdout.isatty():
         return _TERMINAL_LIMIT
     return limit or None
@@ -199,8 +201,8 @@ def export(
 ) -> None:
     """Write the state of PLUGIN as NDJSON, a line for each key.
 
-    Each is an object with plugin, topic, partition, key and value. What JSON lacks is written as codec json does: an
-    object with one key that starts with $.
+    Each line is an object with plugin, topic, partition, key and value. Types that JSON lacks are written as by the
+    codec json: an object with one key that starts with $, such as {"$tuple": [1, 2]}. No value is changed.
 
     \b
     Example:
@@ -243,7 +245,7 @@ def _units_of(plugin: str, selection: _Selection, store: Store) -> list[StoredUn
 
 
 def _elsewhere(plugin: str, store: Store) -> str:
-    """What is stored instead of what was asked for."""
+    """Tells what the store holds instead of the state that was asked for."""
     units = [stored.unit for stored in store.stored()]
     groups = sorted({unit.group for unit in units if unit.plugin == plugin})
     if len(groups) == 1:

@@ -1,4 +1,4 @@
-"""How commands find the store that the user names."""
+"""The location of the store that a command uses, and how it is opened."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ _IN_DIRECTORIES: Final = frozenset({"sqlite", "file"})
 
 
 def store_location(ctx: click.Context, store: str, state_dir: Path) -> str:
-    """The location that `--store NAME` or `--store NAME:LOCATION` means, beside `--state-dir`.
+    """The location of the store, out of `--store NAME` or `--store NAME:LOCATION` and `--state-dir`.
 
     Raises `UsageError` where both name a place, and `--store` is not given in a stronger layer (a flag beats a
     variable, a variable beats a file).
@@ -34,7 +34,7 @@ def store_location(ctx: click.Context, store: str, state_dir: Path) -> str:
 
 
 def _layer(ctx: click.Context, parameter: str) -> ParameterSource:
-    """Where an option was given; what beats another is less."""
+    """Where an option was given: a flag is less than a variable, a variable less than a file."""
     return ctx.get_parameter_source(parameter) or ParameterSource.DEFAULT
 
 

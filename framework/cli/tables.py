@@ -15,7 +15,7 @@ _GAP: Final = "  "
 
 
 def terminal_width() -> int | None:
-    """How many characters a line of stdout has; None where it is no terminal."""
+    """The number of characters in a line of the terminal that stdout is; None where stdout is no terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -39,7 +39,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], *, width: int | None = None) 
 
 
 def _fitting(widths: Sequence[int], width: int) -> int:
-    """How many columns fit; one does at least."""
+    """The number of columns that fit, at least one."""
     ends = accumulate(widths, lambda end, column: end + len(_GAP) + column)
     return max(1, sum(end <= width for end in ends))
 

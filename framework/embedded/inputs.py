@@ -44,7 +44,7 @@ _FORMAT_BY_EXTENSION: Final[dict[str, InputFormat]] = {
     ".json": "ndjson",
 }
 _OTHER_DELIMITERS: Final = {";": "';'", "\t": "tab", "|": "'|'"}
-"""What else separates columns, as a shell takes it."""
+"""Other common delimiters, and how to write each in a shell."""
 _MAX_FIELD_CHARACTERS: Final = 2**26
 """Far more than a record can hold; it ends the search for a quote that is not closed before memory is full."""
 _CSV_ERRORS: Final = {
@@ -83,9 +83,9 @@ class Input:
     ) -> None:
         self.name = "standard input" if path == "-" else path
         self.size = None if path == "-" else _size_of(path)
-        """How many bytes there are to read, as they are stored; None where nobody knows."""
+        """The size of the file in bytes, compressed ones as they are; None where it is unknown, as of a pipe."""
         self.bytes_read = 0
-        """How many of these are read so far."""
+        """The number of these bytes that are read so far."""
         self._path = path
         self._format = format or _format_of(path)
         self._key = key
@@ -279,7 +279,7 @@ def _format_of(path: str) -> InputFormat:
 
 
 def _other_delimiter(header: list[str]) -> str | None:
-    """What may separate the columns of a header that was split at commas; as a shell takes it."""
+    """The delimiter that a header seems to have, written for a shell; None where it has commas. It was split at commas."""
     line = ",".join(header)
     counts = {shown: line.count(delimiter) for delimiter, shown in _OTHER_DELIMITERS.items()}
     most = max(counts, key=lambda shown: counts[shown])
