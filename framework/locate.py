@@ -55,7 +55,7 @@ class Located:
 
 
 def locate(requests: Iterable[str]) -> list[Located]:
-    """Find the plugin that each request names: `NAME`, `DISTRIBUTION:NAME`, `FILE.py`, `FILE.py:CLASS` or `MODULE:CLASS`.
+    """Find the plugin of each request: `NAME`, `DISTRIBUTION:NAME`, `FILE.py`, `FILE.py:CLASS` or `MODULE:CLASS`.
 
     Nothing is imported. Raises `PluginError` for a name that no installed plugin has, or several have.
     """

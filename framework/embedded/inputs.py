@@ -279,7 +279,7 @@ def _format_of(path: str) -> InputFormat:
 
 
 def _other_delimiter(header: list[str]) -> str | None:
-    """The delimiter that a header seems to have, written for a shell; None where it has commas. It was split at commas."""
+    """The delimiter, as written in a shell, of a header that was wrongly split at commas; None if commas are likely."""
     line = ",".join(header)
     counts = {shown: line.count(delimiter) for delimiter, shown in _OTHER_DELIMITERS.items()}
     most = max(counts, key=lambda shown: counts[shown])
