@@ -24,7 +24,7 @@ from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import Any, Final
 
-from framework._closest import closest
+from framework._closest import closest_or_all
 from framework.errors import UsageError
 
 __all__ = ["FORMATS", "Format", "format_named", "json_reader"]
@@ -65,8 +65,7 @@ def format_named(name: str) -> Format:
     try:
         return FORMATS[name]
     except KeyError:
-        hint = closest(name, FORMATS)
-        raise UsageError(f"unknown format {name!r}{hint}; choose one of {', '.join(FORMATS)}") from None
+        raise UsageError(f"unknown format {name!r}{closest_or_all(name, FORMATS)}") from None
 
 
 def json_reader(*, parse_float: Callable[[str], Any], parse_int: Callable[[str], Any] = int) -> Callable[[bytes], Any]:

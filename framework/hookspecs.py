@@ -5,7 +5,7 @@ What an observer raises is logged, and changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pluggy
 
@@ -18,11 +18,20 @@ if TYPE_CHECKING:
     from framework.processor import Processor
     from framework.stores import Store
 
-__all__ = ["PROJECT", "hookimpl", "hookspec"]
+__all__ = ["OBSERVERS", "PROJECT", "hookimpl", "hookspec"]
 
 PROJECT = "framework"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+OBSERVERS: Final = (
+    "framework_assigned",
+    "framework_released",
+    "framework_checkpoint_saved",
+    "framework_records_failed",
+    "framework_gap",
+)
+"""The hooks that are told what the runtime does. The others contribute classes."""
 
 
 @hookspec
@@ -59,7 +68,7 @@ def framework_checkpoint_saved(plugin: str, partition: TopicPartition, last_offs
 def framework_records_failed(
     plugin: str, partition: TopicPartition, errors: "Mapping[int, ProcessingError]", on_error: "OnError"
 ) -> None:
-    """Records of a batch could not be applied, nor in any retry: what is wrong with each, by its offset.
+    """Records of a batch could not be applied, and all retries failed. `errors` maps their offsets to the exceptions.
 
     `on_error` tells what the runtime does with them. After a restart, and after a failure that made the runtime go back
     to its last checkpoint, it may fail on the same records again, and tell so again.

@@ -1,19 +1,24 @@
-"""A processor's options: from what the user gave to the typed model, and the model told to the user."""
+"""Options of processors and stores: from what the user gave to the typed model, and the model told to the user."""
 
 import inspect
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from framework._closest import closest
 from framework.errors import UsageError
-from framework.plugins import ProcessorSpec
 from framework.processor import Options
 
-__all__ = ["OptionInfo", "describe_options", "parse_options"]
+if TYPE_CHECKING:
+    from framework.plugins import ProcessorSpec
+
+__all__ = ["OptionInfo", "describe_options", "parse_options", "read_options"]
+
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class OptionInfo:
         return f"{self.name} ({self.type}, {'required' if self.required else f'default {self.default!r}'})"
 
 
-def describe_options(options: type[Options]) -> list[OptionInfo]:
+def describe_options(options: type[BaseModel]) -> list[OptionInfo]:
     """The options that a model declares, in its order."""
     return [
         OptionInfo(
@@ -45,7 +50,7 @@ def describe_options(options: type[Options]) -> list[OptionInfo]:
     ]
 
 
-def parse_options(processors: Sequence[ProcessorSpec], given: Mapping[str, Any]) -> dict[str, Options]:
+def parse_options(processors: Sequence["ProcessorSpec"], given: Mapping[str, Any]) -> dict[str, Options]:
     """The options of each processor, by its name.
 
     `given` has values by `NAME`, for every processor that has such an option, or by `PROCESSOR.NAME`, for that one,
@@ -59,11 +64,22 @@ def parse_options(processors: Sequence[ProcessorSpec], given: Mapping[str, Any])
     for name, value in sorted(flat.items(), key=lambda item: _target(item[0], processors) is not None):
         for spec, option in _takers(name, processors):
             values[spec.name][option] = value
-    return {spec.name: _validated(spec, values[spec.name]) for spec in processors}
+    return {spec.name: _validated(spec.cls.Options, values[spec.name], spec.name) for spec in processors}
+
+
+def read_options(model: type[M], given: Mapping[str, Any], owner: str) -> M:
+    """The options of one owner, such as `the store sqlite`: values by name, typed or as texts, as in `parse_options`.
+
+    Raises `UsageError` for what is unknown, missing or invalid, naming the options that are allowed.
+    """
+    for name in given:
+        if name not in model.model_fields:
+            raise UsageError(f"unknown option {name}{closest(name, model.model_fields)}\n{_allowed(model, owner)}")
+    return _validated(model, given, owner)
 
 
 def _flat(given: Mapping[str, Any], processors: set[str]) -> Iterator[tuple[str, Any]]:
-    """What is given, with a table for one processor written out as `PROCESSOR.NAME`."""
+    """The given options, with a table for one processor written out as `PROCESSOR.NAME`."""
     for name, value in given.items():
         if name in processors and isinstance(value, Mapping):
             yield from ((f"{name}.{option}", inner) for option, inner in value.items())
@@ -71,12 +87,12 @@ def _flat(given: Mapping[str, Any], processors: set[str]) -> Iterator[tuple[str,
             yield name, value
 
 
-def _target(name: str, processors: Sequence[ProcessorSpec]) -> ProcessorSpec | None:
+def _target(name: str, processors: Sequence["ProcessorSpec"]) -> "ProcessorSpec | None":
     """The processor in `PROCESSOR.NAME`; None for a plain name. Options have no dots, processors may."""
     return next((spec for spec in processors if spec.name == name.rpartition(".")[0]), None)
 
 
-def _takers(name: str, processors: Sequence[ProcessorSpec]) -> list[tuple[ProcessorSpec, str]]:
+def _takers(name: str, processors: Sequence["ProcessorSpec"]) -> list[tuple["ProcessorSpec", str]]:
     """The processors that `name` is for, each with its option."""
     target = _target(name, processors)
     option = name.rpartition(".")[2] if target else name
@@ -86,22 +102,21 @@ def _takers(name: str, processors: Sequence[ProcessorSpec]) -> list[tuple[Proces
     return takers
 
 
-def _fields(spec: ProcessorSpec) -> Collection[str]:
+def _fields(spec: "ProcessorSpec") -> Collection[str]:
     return spec.cls.Options.model_fields
 
 
-def _unknown(name: str, option: str, processors: Sequence[ProcessorSpec]) -> str:
+def _unknown(name: str, option: str, processors: Sequence["ProcessorSpec"]) -> str:
     known = {known for spec in processors for known in _fields(spec)}
-    return "\n".join([f"unknown option {name}{closest(option, known)}", *(_allowed(spec) for spec in processors)])
+    allowed = (_allowed(spec.cls.Options, spec.name) for spec in processors)
+    return "\n".join([f"unknown option {name}{closest(option, known)}", *allowed])
 
 
-def _allowed(spec: ProcessorSpec) -> str:
-    options = "; ".join(map(str, describe_options(spec.cls.Options)))
-    return f"options of {spec.name}: {options or 'none'}"
+def _allowed(model: type[BaseModel], owner: str) -> str:
+    return f"options of {owner}: {'; '.join(map(str, describe_options(model))) or 'none'}"
 
 
-def _validated(spec: ProcessorSpec, values: dict[str, Any]) -> Options:
-    model = spec.cls.Options
+def _validated(model: type[M], values: Mapping[str, Any], owner: str) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -109,12 +124,18 @@ def _validated(spec: ProcessorSpec, values: dict[str, Any]) -> Options:
         problems = error
     if as_json:
         try:
-            return model.model_validate(values | as_json)
+            return model.model_validate({**values, **as_json})
         except ValidationError as error:
             problems = error
-    # Without the values, which may be secrets.
-    wrong = [": ".join(filter(None, (".".join(map(str, each["loc"])), each["msg"]))) for each in problems.errors()]
-    raise UsageError(f"the options of {spec.name} cannot be used: {'; '.join(wrong)}\n{_allowed(spec)}")
+    wrong = "; ".join(map(_told, problems.errors()))
+    raise UsageError(f"the options of {owner} cannot be used: {wrong}\n{_allowed(model, owner)}")
+
+
+def _told(problem: ErrorDetails) -> str:
+    """Pydantic's words for a user, without the value, which may be a secret."""
+    message = problem["msg"].replace("Field required", "it is required").replace("Input should be", "it must be")
+    message = message.removeprefix("Value error, ").partition(", unable to parse")[0]
+    return ": ".join(filter(None, (".".join(map(str, problem["loc"])), message)))
 
 
 def _read_as_json(values: Mapping[str, Any], names: set[int | str]) -> dict[str, Any]:

@@ -1,54 +1,45 @@
 """Discovery and loading of plugins.
 
 A plugin is asked for by name (an entry point in the group `framework.plugins`), as `distribution:name` where two
-distributions claim one name, or, while it is not packaged yet, as `path/to/file.py` or `package.module:Class`.
+distributions claim one name, or, while it is not packaged yet, as `path/to/file.py`, `path/to/file.py:Class` or
+`package.module:Class`; see `framework.locate`.
 Only what is asked for is imported: a broken stranger stops nobody, and start stays fast.
 """
 
-import hashlib
-import importlib.machinery
-import importlib.util
 import inspect
-import os
 import pkgutil
 import re
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from types import CodeType, ModuleType
-from typing import Any, Final, TypeVar
+from operator import attrgetter
+from types import ModuleType
+from typing import Any, Final, TypeVar, cast
 
 import pluggy
-from pydantic import ValidationError
 
 from framework import hookspecs
-from framework._closest import closest
+from framework._closest import closest_or_all
 from framework.borders import describe, is_plugin_failure, shown
 from framework.codecs import Codec
 from framework.errors import PluginError, UsageError
 from framework.formats import FORMATS
+from framework.hookspecs import OBSERVERS
+from framework.locate import Located, PluginOrigin, claims, import_located, installed, locate
 from framework.observers import Observers
+from framework.options import read_options
 from framework.processor import API_VERSION, Options, Processor
-from framework.stores import Store, StoreOptions
+from framework.stores import Store
 
 __all__ = [
-    "GROUP",
     "Found",
     "Plugin",
-    "PluginOrigin",
     "Plugins",
     "ProcessorSpec",
     "check_processor_class",
     "discover",
     "load",
 ]
-
-GROUP: Final = "framework.plugins"
-"""The group of entry points that plugins declare; the entry's name is the plugin's name."""
 
 T = TypeVar("T")
 
@@ -60,20 +51,6 @@ _STORES: Final = {
     "file": "framework.stores.file:FileStore",
     "memory": "framework.stores.memory:MemoryStore",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class PluginOrigin:
-    """Where a plugin comes from."""
-
-    name: str
-    place: str
-    """A module, `module:object` or a file's path."""
-    distribution: str | None = None
-    version: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.distribution} {self.version})" if self.distribution else self.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +70,8 @@ class Plugin:
     processors: tuple[ProcessorSpec, ...]
     codecs: Mapping[str, type[Codec]]
     stores: Mapping[str, type[Store]]
+    observers: tuple[str, ...]
+    """The hooks by which it is told what the runtime does."""
 
     @property
     def name(self) -> str:
@@ -126,12 +105,15 @@ class Plugins:
         self.observers = Observers(manager)
 
     def codec(self, name: str) -> type[Codec]:
-        """The codec class called `name`. Raises `UsageError` if there is none."""
-        return _chosen("codec", name, _CODECS, [plugin.codecs for plugin in self.plugins])
+        """The codec class called `name`: of these plugins, built in, or else of any installed plugin.
+
+        Raises `UsageError` where there is none, or where several installed plugins have one.
+        """
+        return cast(type[Codec], _chosen("codec", name, _CODECS, self.plugins))
 
     def store(self, name: str) -> type[Store]:
-        """The store class called `name`. Raises `UsageError` if there is none."""
-        return _chosen("store", name, _STORES, [plugin.stores for plugin in self.plugins])
+        """The store class called `name`, found and refused like a codec."""
+        return cast(type[Store], _chosen("store", name, _STORES, self.plugins))
 
     def open_store(self, location: str, options: Mapping[str, Any], *, read_only: bool = False) -> Store:
         """Open the store at `location`: the name of a store, or a location that begins with it, as in `sqlite:state`.
@@ -140,7 +122,7 @@ class Plugins:
         that are unknown, missing or invalid, and for a location that the store cannot use.
         """
         cls = self.store(location.partition(":")[0])
-        return cls.open(location, _store_options(cls, options), read_only=read_only)
+        return cls.open(location, read_options(cls.Options, options, f"the store {cls.name}"), read_only=read_only)
 
 
 def load(requests: Iterable[str]) -> Plugins:
@@ -149,14 +131,14 @@ def load(requests: Iterable[str]) -> Plugins:
     Raises `PluginError` for one that is unknown, claimed by two distributions, cannot be imported, or breaks the
     contract of the hooks or of `Processor`.
     """
-    return _load([_locate(request) for request in requests])
+    return _load(locate(requests))
 
 
 def discover() -> list[Found]:
     """Every installed plugin, ordered by name; each is loaded on its own, and a broken one is told with its reason."""
-    entries = sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, str(_origin(entry))))
-    claims = Counter(entry.name for entry in entries)
-    return [_find(entry, claims[entry.name] > 1) for entry in entries]
+    found = installed()
+    names = Counter(located.origin.name for located in found)
+    return [_find(located, names[located.origin.name] > 1) for located in found]
 
 
 def check_processor_class(cls: type[Processor]) -> None:
@@ -187,135 +169,23 @@ def check_processor_class(cls: type[Processor]) -> None:
             )
 
 
-# Where a plugin is.
-
-_Located = tuple[PluginOrigin, Callable[[], Any]]
-
-
-def _locate(request: str) -> _Located:
-    """What `request` means, and the function that imports it."""
-    if request.endswith(".py") or os.sep in request:
-        path = Path(request)
-        return PluginOrigin(path.stem, request), partial(_import_file, path)
-    distribution, colon, name = request.rpartition(":")
-    installed = entry_points(group=GROUP)
-    matches = [
-        entry
-        for entry in installed
-        if entry.name == name and (not colon or _normalized(_origin(entry).distribution) == _normalized(distribution))
-    ]
-    match matches:
-        case [entry]:
-            return _origin(entry), entry.load
-        case [_, *_]:
-            raise PluginError(
-                f"plugin {request} is ambiguous: {_claims(matches)}; name one of these, or uninstall all but one"
-            )
-    if colon:
-        return PluginOrigin(name.lower(), request), partial(_import_object, request)
-    raise PluginError(
-        f"no plugin named {request!r} is installed{closest(request, installed.names)}; "
-        "see all with: framework plugins list"
-    )
-
-
-def _origin(entry: EntryPoint) -> PluginOrigin:
-    if entry.dist is None:
-        return PluginOrigin(entry.name, entry.value)
-    return PluginOrigin(entry.name, entry.value, entry.dist.name, entry.dist.version)
-
-
-def _claims(entries: Iterable[EntryPoint]) -> str:
-    return ", ".join(sorted(f"{_origin(entry).distribution}:{entry.name}" for entry in entries))
-
-
-def _normalized(distribution: str | None) -> str:
-    """A distribution's name as package tools compare it."""
-    return re.sub(r"[-_.]+", "-", distribution or "").lower()
-
-
-def _find(entry: EntryPoint, duplicate: bool) -> Found:
-    origin = _origin(entry)
+def _find(located: Located, duplicate: bool) -> Found:
+    origin = located.origin
     try:
-        (plugin,) = _load([(origin, entry.load)]).plugins
+        (plugin,) = _load([located]).plugins
     except PluginError as error:
         return Found(origin, None, str(error))
-    reason = f"other distributions claim this name too; select it with {_claims([entry])}" if duplicate else None
+    reason = f"other distributions claim this name too; select it with {claims([origin])}" if duplicate else None
     return Found(origin, plugin, reason)
-
-
-# Importing.
-
-
-def _import(origin: PluginOrigin, importer: Callable[[], Any]) -> Any:
-    try:
-        return importer()
-    except PluginError:
-        raise
-    except BaseException as error:
-        if not is_plugin_failure(error):
-            raise
-        raise PluginError(f"plugin {origin} cannot be imported: {describe(error)}") from error
-
-
-class _FileLoader(importlib.machinery.SourceFileLoader):
-    """Compiles a file as it is now, and keeps no bytecode.
-
-    Python's own loader takes cached bytecode where the file still has the size and the time, in whole seconds, that it
-    had then. So it misses a quick edit.
-    """
-
-    def get_code(self, fullname: str) -> CodeType:
-        path = self.get_filename(fullname)
-        code: CodeType = self.source_to_code(self.get_data(path), path)
-        return code
-
-
-def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise PluginError(f"plugin file {path} is not there; check the path")
-    if path.suffix != ".py":
-        raise PluginError(f"plugin file {path} is not a Python file; its name must end in .py")
-    path = path.resolve()
-    # A name of its own, so that two files of one name do not meet in sys.modules.
-    name = f"_framework_plugin_{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}_{path.stem}"
-    loader = _FileLoader(name, str(path))
-    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
-    if spec is None:
-        raise PluginError(f"plugin file {path} cannot be imported from there; move it")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _import_object(request: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # last, so that a file lying about here hides no installed package
-    module = request.partition(":")[0]
-    try:
-        return pkgutil.resolve_name(request)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise PluginError(
-            f"plugin {request}: there is no such entry in a distribution {module}, and no module {module} to import; "
-            "see all that is installed with: framework plugins list"
-        ) from error
 
 
 # What a plugin contributes.
 
 
-def _load(located: Sequence[_Located]) -> Plugins:
+def _load(located: Sequence[Located]) -> Plugins:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    plugins = [_load_one(manager, origin, importer) for origin, importer in located]
+    plugins = [_load_one(manager, each) for each in located]
     for kind, names in (
         ("processor", [(spec.name, plugin.origin) for plugin in plugins for spec in plugin.processors]),
         ("codec", [(name, plugin.origin) for plugin in plugins for name in plugin.codecs]),
@@ -325,9 +195,10 @@ def _load(located: Sequence[_Located]) -> Plugins:
     return Plugins(plugins, manager)
 
 
-def _load_one(manager: pluggy.PluginManager, origin: PluginOrigin, importer: Callable[[], Any]) -> Plugin:
+def _load_one(manager: pluggy.PluginManager, located: Located) -> Plugin:
+    origin = located.origin
     _check_name("plugin", origin.name, origin)
-    plugin = _register(manager, origin, _import(origin, importer))
+    plugin = _register(manager, origin, import_located(located))
     processors = _contributed(manager, origin, plugin, "framework_processors", Processor)
     for cls in processors:
         check_processor_class(cls)
@@ -342,7 +213,12 @@ def _load_one(manager: pluggy.PluginManager, origin: PluginOrigin, importer: Cal
         tuple(ProcessorSpec(name, cls, origin.name) for name, cls in _named_processors(origin, processors)),
         _by_name("codec", origin, codecs, _CODECS),
         _by_name("store", origin, stores, _STORES),
+        tuple(name for name in OBSERVERS if _implements(manager, plugin, name)),
     )
+
+
+def _implements(manager: pluggy.PluginManager, plugin: Any, hook: str) -> bool:
+    return any(each.plugin is plugin for each in getattr(manager.hook, hook).get_hookimpls())
 
 
 class _OneProcessor:
@@ -387,8 +263,9 @@ def _sole_processor(origin: PluginOrigin, candidate: Any) -> type[Processor]:
         raise PluginError(f"plugin {origin} has neither hooks nor a subclass of framework.Processor; write one")
     if len(own) > 1:
         raise PluginError(
-            f"plugin {origin} has several processors: {', '.join(cls.__name__ for cls in own)}; "
-            "write the hook framework_processors, which tells those to run"
+            f"plugin {origin} has several processors; name one of them: "
+            f"{', '.join(f'{origin.place}:{cls.__name__}' for cls in own)}, "
+            "or write the hook framework_processors, which returns those to run"
         )
     return own[0]
 
@@ -460,29 +337,27 @@ def _refuse_twins(kind: str, names: Sequence[tuple[Any, PluginOrigin]]) -> None:
         seen[name] = origin
 
 
-def _chosen(kind: str, name: str, built_in: Mapping[str, str], contributed: Iterable[Mapping[str, type[T]]]) -> type[T]:
-    classes = {known: cls for more in contributed for known, cls in more.items()}
-    if name in classes:
-        return classes[name]
+def _chosen(kind: str, name: str, built_in: Mapping[str, str], plugins: Iterable[Plugin]) -> Any:
+    """The codec or store class of this name: of these plugins, built in, or of any installed plugin."""
+    contributed = attrgetter(f"{kind}s")
+    for plugin in plugins:
+        if name in contributed(plugin):
+            return contributed(plugin)[name]
     if name in built_in:
-        chosen: type[T] = pkgutil.resolve_name(built_in[name])
-        return chosen
-    names = sorted({*built_in, *classes})
-    raise UsageError(f"no {kind} named {name!r}{closest(name, names)}; there are: {', '.join(names)}")
-
-
-def _store_options(cls: type[Store], given: Mapping[str, Any]) -> StoreOptions:
-    """The options of a store as it declares them. Messages never hold the values, which may be secrets."""
-    known = cls.Options.model_fields
-    allowed = f"options of the store {cls.name}: {', '.join(known) or 'none'}"
-    for name in given:
-        if name not in known:
-            raise UsageError(f"unknown option {name}{closest(name, known)}\n{allowed}")
-    try:
-        return cls.Options.model_validate(given)
-    except ValidationError as error:
-        wrong = [": ".join(filter(None, (".".join(map(str, each["loc"])), each["msg"]))) for each in error.errors()]
-        raise UsageError(f"the options of the store {cls.name} cannot be used: {'; '.join(wrong)}\n{allowed}") from None
+        return pkgutil.resolve_name(built_in[name])
+    found = discover()
+    able = [one for one in found if one.plugin and name in contributed(one.plugin)]
+    if len(able) > 1:
+        raise UsageError(
+            f"several installed plugins have a {kind} named {name}: {', '.join(str(one.origin) for one in able)}; "
+            "choose one with --plugin, or uninstall all but one"
+        )
+    if able:
+        return contributed(able[0].plugin)[name]
+    known = {*built_in, *(each for one in found if one.plugin for each in contributed(one.plugin))}
+    broken = [one.origin.name for one in found if one.plugin is None]
+    advice = f"; broken plugins may have it: {', '.join(broken)} (see: framework plugins list)" if broken else ""
+    raise UsageError(f"no {kind} named {name!r}{closest_or_all(name, known)}{advice}")
 
 
 def _overrides(cls: type[Processor], method: str) -> bool:

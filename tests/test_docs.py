@@ -56,6 +56,7 @@ BEFORE: Final = {
         "framework run --plugin keycount --topic orders --bootstrap-servers localhost:9092 --group orders.aside-1"
         " --stop-at-end",
     ],
+    "docs/plugins.md": [f"printf 'ann\\t1\\n' | {PRODUCE} - --topic orders"],
     "docs/topic-pattern.md": [f"printf 'ann\\t1\\n' | {PRODUCE} - --topic orders.eu"],
 }
 """What a page takes for granted before its first command."""

@@ -96,7 +96,9 @@ def test_json_decimal_loses_no_digit(number: Decimal) -> None:
     assert read == [number]
 
 
-def test_an_unknown_format_is_refused_with_what_there_is() -> None:
-    with pytest.raises(UsageError, match=r"unknown format 'jsn' \(did you mean json\?\)") as caught:
+def test_an_unknown_format_is_told_with_the_closest_or_else_with_all() -> None:
+    with pytest.raises(UsageError, match=r"unknown format 'jsn' \(did you mean json\?\)$"):
         format_named("jsn")
+    with pytest.raises(UsageError, match="unknown format 'avro'; there are: ") as caught:
+        format_named("avro")
     assert all(name in str(caught.value) for name in FORMATS)

@@ -3,14 +3,15 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from importlib.metadata import EntryPoints
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
 
-from framework import API_VERSION, Options, PluginError, Processor, TopicPartition, UsageError
+from framework import API_VERSION, Options, PluginError, Processor, TopicPartition, UsageError, hookspecs
 from framework.codecs.json import JsonCodec
 from framework.plugins import check_processor_class, discover, load
 from framework.stores.sqlite import SqliteStore
@@ -198,7 +199,55 @@ def test_files_of_one_name_do_not_meet(site: Site) -> None:
 
 def test_a_file_with_several_processors_must_choose(site: Site) -> None:
     site.module("mine", COUNT + "class More(Count):\n    pass\n")
-    assert "Count, More" in refused(str(site.path / "mine.py"))
+    path = site.path / "mine.py"
+    assert f"name one of them: {path}:Count, {path}:More, or write the hook" in refused(str(path))
+    assert [spec.cls.__name__ for spec in load([f"{path}:More"]).processors] == ["More"]
+
+
+def test_a_class_in_a_file_is_a_plugin_of_its_name_in_lower_case(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.module("mine", COUNT + "class More(Count):\n    class Inner(Count):\n        pass\n")
+    monkeypatch.chdir(site.path)
+    plugins = load(["mine.py:Count", "mine.py:More", "mine.py:More.Inner"])
+    assert [spec.name for spec in plugins.processors] == ["count", "more", "more.inner"]
+    assert [str(plugin.origin) for plugin in plugins.plugins][:2] == ["mine.py:Count", "mine.py:More"]
+    count, more, _ = plugins.processors
+    assert issubclass(more.cls, count.cls), "the file is imported once"
+
+
+@pytest.mark.parametrize("folder", ["C:", "a:b", "dist:c.py", "x.py"])
+def test_a_path_may_have_colons(site: Site, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (site.path / folder).mkdir()
+    (site.path / folder / "mine.py").write_text(HEAD + COUNT)
+    monkeypatch.chdir(site.path)
+    for request in (f"{folder}/mine.py", f"{folder}/mine.py:Count", f"{site.path / folder / 'mine.py'}:Count"):
+        assert [spec.cls.__name__ for spec in load([request]).processors] == ["Count"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        ("mine.py:Cuont", "plugin mine.py:Cuont: there is no Cuont in it (did you mean Count?)"),
+        ("mine.py:Visits", "there is no Visits in it; its classes are: Count, Other"),
+        ("mine.py:", "plugin mine.py:: '' cannot name a plugin"),
+        ("mine.py:Count.Inner", "there is no Count.Inner in it"),
+        ("mine.py:Other", "neither a subclass of framework.Processor nor an object with hooks"),
+        ("gone.py:Count", "plugin file gone.py is not there"),
+        ("mine:Cuont", "plugin mine:Cuont: there is no Cuont in it (did you mean Count?)"),
+        ("mine", "no plugin named 'mine' is installed; to run the file, write mine.py"),
+    ],
+)
+def test_a_class_that_is_not_in_the_file_is_told_with_the_closest(
+    site: Site, monkeypatch: pytest.MonkeyPatch, request_: str, reason: str
+) -> None:
+    site.module("mine", COUNT + "class Other:\n    pass\n")
+    monkeypatch.chdir(site.path)
+    assert reason in refused(request_)
+
+
+def test_a_shipped_plugin_that_is_not_installed_is_told_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framework.locate.entry_points", lambda group: EntryPoints())
+    assert "framework-keycount; run pip install ./plugins/keycount in a clone" in refused("keycount")
+    assert "did you mean keycount" in refused("keycont")
 
 
 @pytest.mark.parametrize(
@@ -328,7 +377,7 @@ def test_two_classes_of_one_module_are_two_plugins(site: Site) -> None:
     ("request_", "reason"),
     [
         ("nowhere.at_all:Count", "no module nowhere.at_all"),
-        ("bare:Gone", "AttributeError"),
+        ("bare:Gone", "there is no Gone in it; its classes are: Count"),
         ("bare:number", "neither a subclass of framework.Processor nor an object with hooks"),
         ("needy:Count", "No module named 'no_such_module'"),
     ],
@@ -374,6 +423,13 @@ def test_observers_of_all_plugins_are_called(site: Site) -> None:
     plugins.observers.assigned(plugin="one", partition=TopicPartition("t", 0), last_offset=1, epoch=7)
     assert [sys.modules[f"mod_{name}"].seen for name in ("one", "two")] == [[("one", 7)], [("one", 7)]]
     assert len(plugins.processors) == 1
+    assert [plugin.observers for plugin in plugins.plugins] == [("framework_assigned",)] * 2
+
+
+def test_all_hooks_that_contribute_nothing_are_observers() -> None:
+    hooks = {name for name in vars(hookspecs) if name.startswith("framework_")}
+    contributing = {name for name in hooks if inspect.get_annotations(getattr(hookspecs, name))["return"] is not None}
+    assert set(hookspecs.OBSERVERS) == hooks - contributing
 
 
 # Processors
@@ -481,15 +537,33 @@ def test_a_plugin_contributes_a_codec(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("choose", "name", "allowed"),
-    [(lambda: load([]).codec, "jsn", "json, msgpack"), (lambda: load([]).store, "sqlit", "file, memory, sqlite")],
+    ("kind", "name", "told"),
+    [
+        ("codec", "jsn", " (did you mean json?)"),
+        ("store", "sqlit", " (did you mean sqlite?)"),
+        ("codec", "x", "; there are: json, msgpack"),
+    ],
 )
-def test_an_unknown_codec_or_store_is_told_with_those_that_are(
-    choose: Callable[[], Callable[[str], type]], name: str, allowed: str
-) -> None:
-    with pytest.raises(UsageError, match="did you mean") as caught:
-        choose()(name)
-    assert allowed in str(caught.value)
+def test_an_unknown_codec_or_store_is_told_with_the_closest_or_else_with_all(kind: str, name: str, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        getattr(load([]), kind)(name)
+    assert str(caught.value) == f"no {kind} named {name!r}{told}"
+
+
+def test_a_codec_of_an_installed_plugin_is_found_though_the_plugin_is_not_loaded(site: Site) -> None:
+    site.plugin("plain", CODEC)
+    site.plugin("broken", "import no_such_module")
+    assert load([]).codec("plain").__module__ == "mod_plain"
+    with pytest.raises(UsageError, match=r"no codec named 'zip'; there are: .*; broken plugins may have it: broken"):
+        load([]).codec("zip")
+
+
+def test_a_codec_of_two_installed_plugins_must_be_chosen(site: Site) -> None:
+    site.plugin("one", CODEC)
+    site.plugin("two", CODEC)
+    with pytest.raises(UsageError, match=r"several installed plugins have a codec named plain: one .* two .*--plugin"):
+        load([]).codec("plain")
+    assert load(["two"]).codec("plain").__module__ == "mod_two"
 
 
 @pytest.mark.parametrize(
@@ -569,9 +643,9 @@ def test_a_store_gets_its_options_as_it_declares_them(site: Site) -> None:
         ({"retry": "7"}, r"unknown option retry \(did you mean retries\?\)"),
         (
             {"retries": "secret"},
-            "the options of the store plain cannot be used: retries: Input should be a valid integer",
+            "the options of the store plain cannot be used: retries: it must be a valid integer",
         ),
-        ({"retries": 7, "password": ["secret"]}, "password: Input should be a valid string"),
+        ({"retries": 7, "password": ["secret"]}, "password: it must be a valid string"),
     ],
 )
 def test_options_that_a_store_cannot_use_are_refused_without_their_values(
@@ -579,12 +653,14 @@ def test_options_that_a_store_cannot_use_are_refused_without_their_values(
 ) -> None:
     with pytest.raises(UsageError, match=reason) as caught:
         opened(site, "plain", options)
-    assert str(caught.value).endswith("options of the store plain: retries, password")
+    assert str(caught.value).endswith(
+        "options of the store plain: retries (int, default 3); password (str, default '')"
+    )
     assert "secret" not in str(caught.value)
 
 
-def test_a_location_of_no_store_is_refused_with_those_that_are() -> None:
-    with pytest.raises(UsageError, match=r"no store named 'sqlit' \(did you mean sqlite\?\); there are: file, memory"):
+def test_a_location_of_no_store_is_refused_with_the_closest() -> None:
+    with pytest.raises(UsageError, match=r"no store named 'sqlit' \(did you mean sqlite\?\)"):
         load([]).open_store("sqlit:state", {})
 
 

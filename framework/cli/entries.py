@@ -1,26 +1,29 @@
 """Entries of a state, key by key, for people and programs."""
 
+import heapq
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
-from uuid import UUID
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from framework.codecs.json import JsonCodec
-from framework.errors import UsageError
+from framework.errors import CodecError, UsageError
+from framework.keys import show
 from framework.stores import Unit
 
-__all__ = ["Entry", "entry_line", "entry_rows", "ordered", "shown"]
+__all__ = ["Entry", "entry_line", "entry_rows", "keys_named", "ordered", "shown"]
 
 _JSON: Final = JsonCodec()
-_PLAIN: Final = (float, Decimal, date, timedelta, UUID)
+_NUMBERS: Final = frozenset({bool, int, float, Decimal})
+_MAY_BE_NAN: Final = frozenset({float, Decimal})
+_COMPARABLE: Final = frozenset({str, bytes, date, datetime, timedelta})
+"""Types whose values can be ordered where all are of the same one."""
 _WORDS: Final = {"null", "true", "false"}
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A key of a state, and where it is from."""
 
     unit: Unit
@@ -30,35 +33,121 @@ class Entry:
 
 def entry_line(entry: Entry, *of_unit: str) -> bytes:
     """A JSON object with these attributes of the unit, then key and value; what JSON lacks is as in codec json."""
-    head = _JSON.encode({name: getattr(entry.unit, name) for name in of_unit})
-    return b'%b, "key": %b, "value": %b}' % (head[:-1], _JSON.encode(entry.key), _JSON.encode(entry.value))
+    return b'%b, "key": %b, "value": %b}' % (
+        _line_head(entry.unit, of_unit),
+        _JSON.encode(entry.key),
+        _JSON.encode(entry.value),
+    )
 
 
-def ordered(entries: Sequence[Entry], top: int | None = None) -> list[Entry]:
-    """By value, the greatest first, where all are numbers; else by key. Raises `UsageError` for a `top` of others."""
-    by_key = sorted(entries, key=_key_order)
-    odd = next((entry for entry in by_key if not isinstance(entry.value, int | float | Decimal)), None)
-    if odd is None:
-        return sorted(by_key, key=_value_order, reverse=True)[:top]
-    if top is not None:
-        raise UsageError(
-            f"--top compares values, which must be numbers; that of {shown(odd.key)} is a {type(odd.value).__name__}"
-        )
-    return by_key
+@lru_cache
+def _line_head(unit: Unit, of_unit: tuple[str, ...]) -> bytes:
+    return _JSON.encode({name: getattr(unit, name) for name in of_unit})[:-1]
 
 
-def _key_order(entry: Entry) -> tuple[bool, Any, str]:
-    is_number = isinstance(entry.key, int | float | Decimal) and not _is_nan(entry.key)
-    return not is_number, entry.key if is_number else 0, shown(entry.key)
+def keys_named(keys: Collection[Any], text: str) -> list[Any]:
+    """The keys that a user may mean by `text`: written as in a table, or as JSON, where an array is a tuple, too."""
+    meant = {text, *_json_key(text)}
+    return [key for key in keys if key in meant or (type(key) is not str and shown(key) == text)]
 
 
-def _value_order(entry: Entry) -> tuple[bool, Any]:
-    is_nan = _is_nan(entry.value)
-    return not is_nan, 0 if is_nan else entry.value
+def _json_key(text: str) -> list[Any]:
+    try:
+        key = _JSON.decode(text.encode())
+        key = tuple(key) if isinstance(key, list) else key
+        hash(key)
+    except (CodecError, UnicodeEncodeError, TypeError):
+        return []
+    return [] if isinstance(key, bool) else [key]  # which would equal the key 0 or 1
+
+
+# Order
+
+
+def ordered(
+    entries: Sequence[Entry], limit: int | None = None, *, by: str | None = None, top: bool = False
+) -> list[Entry]:
+    """The first `limit` entries: by value, the greatest first, where all values are numbers; else by key.
+
+    `by` names a field to take in place of each value: dots reach into objects, numbers into lists. With it, and with
+    `top`, the order is by value: of numbers, or of texts or times that are all of one type. Raises `UsageError` for
+    other values, and for a field that a value does not have.
+    """
+    values = [entry.value if by is None else _field(entry, by) for entry in entries]
+    kinds = set(map(type, values))
+    if kinds <= _NUMBERS:
+        return _greatest(entries, values, limit, may_be_nan=not kinds.isdisjoint(_MAY_BE_NAN))
+    if not top and by is None:
+        order = _key_order({type(entry.key) for entry in entries})
+        return sorted(entries, key=order)[:limit]
+    if len(kinds) > 1 or not kinds <= _COMPARABLE:
+        raise UsageError(_not_comparable(entries, values, by))
+    try:
+        return _greatest(entries, values, limit, may_be_nan=False)
+    except TypeError as error:  # times with and without a time zone
+        raise UsageError(f"the values cannot be ordered: {error}; leave --top and --by out") from error
+
+
+def _field(entry: Entry, path: str) -> Any:
+    found = entry.value
+    for name in path.split("."):
+        if isinstance(found, Mapping) and name in found:
+            found = found[name]
+        elif isinstance(found, list | tuple) and name.isdecimal() and int(name) < len(found):
+            found = found[int(name)]
+        else:
+            raise UsageError(f"--by {path}: the value of {shown(entry.key)} has no such field{_fields_of(entry.value)}")
+    return found
+
+
+def _fields_of(value: Any) -> str:
+    """Tells what fields a value has, in parentheses."""
+    if isinstance(value, Mapping) and value:
+        return f" (it has: {', '.join(map(shown, value))})"
+    if isinstance(value, list | tuple) and value:
+        return f" (it has: 0 to {len(value) - 1})" if len(value) > 1 else " (it has: 0)"
+    return f" (it is {show(value)})"
+
+
+def _not_comparable(entries: Sequence[Entry], values: Sequence[Any], by: str | None) -> str:
+    odd = next(place for place, value in enumerate(values) if type(value) not in _NUMBERS)
+    key, value = entries[odd].key, values[odd]
+    what = f"the value of {shown(key)}" if by is None else f"field {by} of {shown(key)}"
+    has_fields = isinstance(value, dict | list | tuple) and value
+    advice = f"; name one of its fields with --by{_fields_of(value)}" if has_fields else ""
+    kind = type(value).__name__
+    return f"only numbers, or texts or times of one type, can be ordered, but {what} is a {kind}{advice}"
+
+
+def _greatest(entries: Sequence[Entry], values: Sequence[Any], limit: int | None, *, may_be_nan: bool) -> list[Entry]:
+    """By value, the greatest first and NaN last; entries of equal values by key."""
+    marks = [(False, 0) if _is_nan(value) else (True, value) for value in values] if may_be_nan else values
+    places: Sequence[int] = range(len(entries))
+    if limit is not None and limit < len(entries):
+        least = heapq.nlargest(limit, marks)[-1]
+        places = [place for place in places if marks[place] >= least]
+    order = _key_order({type(entries[place].key) for place in places})
+    by_key = sorted(places, key=lambda place: order(entries[place]))
+    return [entries[place] for place in sorted(by_key, key=marks.__getitem__, reverse=True)[:limit]]
 
 
 def _is_nan(number: float | Decimal) -> bool:
     return number.is_nan() if isinstance(number, Decimal) else number != number
+
+
+def _key_order(kinds: Collection[type]) -> Callable[[Entry], Any]:
+    """The sort key for entries whose keys are of these types: numbers come first, then all others by their text."""
+    return (lambda entry: entry.key) if kinds == {str} else _mixed_key_order
+
+
+def _mixed_key_order(entry: Entry) -> tuple[bool, Any, str]:
+    key = entry.key
+    if type(key) in _NUMBERS and not _is_nan(key):
+        return False, key, ""
+    return True, 0, key if isinstance(key, str) else shown(key)
+
+
+# Text
 
 
 def entry_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -66,21 +155,65 @@ def entry_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     keys = {(type(entry.key), entry.key) for entry in entries}
     quoted = any(not isinstance(entry.key, str | None) for entry in entries)
     several = len(keys) < len(entries)
+    rows = [{"key": shown(key, quoted=quoted), "value": shown(value)} for _, key, value in entries]
+    if not several:
+        return rows
     return [
-        ({"partition": f"{entry.unit.topic}-{entry.unit.partition}"} if several else {})
-        | {"key": shown(entry.key, quoted=quoted), "value": shown(entry.value)}
-        for entry in entries
+        {"partition": f"{entry.unit.topic}-{entry.unit.partition}", **row}
+        for entry, row in zip(entries, rows, strict=True)
     ]
 
 
 def shown(value: Any, *, quoted: bool = False) -> str:
-    """A key or value for a person; None is `null`, and strings that look like something else are in quotes."""
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=not value.isprintable()) if quoted or _is_confusing(value) else value
-    if isinstance(value, _PLAIN):
+    """A key or value for a person; None is `null`, and strings that look like something else are in quotes.
+
+    Tuples are in parentheses and sets in braces, as in Python; the rest is as in JSON.
+    """
+    if type(value) is str:
+        return _quoted(value) if quoted or _is_confusing(value) else value
+    if type(value) is int:
+        return _number(value)
+    if type(value) is list or type(value) is dict:
+        text = _JSON.encode(value).decode()
+        if '{"$' not in text:
+            return text
+    return _inner(value)
+
+
+def _inner(value: Any) -> str:
+    """A value as it stands within another one."""
+    match value:
+        case None | bool():
+            return json.dumps(value)
+        case str():
+            return _quoted(value)
+        case list():
+            return f"[{_joined(value)}]"
+        case tuple():
+            return f"({_joined(value)}{',' if len(value) == 1 else ''})"
+        case dict():
+            return f"{{{', '.join(f'{_inner(key)}: {_inner(item)}' for key, item in value.items())}}}"
+        case set() | frozenset():
+            return f"{{{', '.join(sorted(map(_inner, value)))}}}" if value else "set()"
+        case bytes():
+            return repr(value)
+    return _number(value) if isinstance(value, int) else str(value)
+
+
+def _number(value: int) -> str:
+    try:
         return str(value)
-    return _JSON.encode(value).decode()
+    except ValueError:  # more digits than Python writes
+        return _JSON.encode(value).decode()
+
+
+def _joined(items: Sequence[Any]) -> str:
+    return ", ".join(map(_inner, items))
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def _is_confusing(text: str) -> bool:
-    return text in _WORDS or not text.isprintable() or text != text.strip() or text[:1] in ("", '"', "{", "[")
+    return text in _WORDS or not text.isprintable() or text != text.strip() or text[:1] in ("", '"', "{", "[", "(")

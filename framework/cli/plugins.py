@@ -1,18 +1,21 @@
-"""`framework plugins`: which plugins are installed, what is wrong with some, and what options they take."""
+"""`framework plugins`: lists the installed plugins, tells why some are broken, and describes their options."""
 
 import inspect
 import json
 from typing import Any
 
 import click
+from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from framework.cli.options import Group, framework_option
+from framework.locate import GROUP
 from framework.options import OptionInfo, describe_options
-from framework.plugins import GROUP, Found, Plugin, ProcessorSpec, discover, load
+from framework.plugins import Found, Plugin, ProcessorSpec, discover, load
+from framework.stores import Store
 
 __all__ = ["plugins"]
 
@@ -26,6 +29,8 @@ def plugins() -> None:
 @framework_option("--json", "as_json", is_flag=True, help="Print an array of objects.")
 def list_plugins(as_json: bool) -> None:
     """List the installed plugins, broken ones with the reason.
+
+    A plugin contributes processors, codecs, stores, or an observer, which is told what the runtime does.
 
     \b
     Example:
@@ -44,9 +49,10 @@ def list_plugins(as_json: bool) -> None:
 @click.argument("name")
 @framework_option("--json", "as_json", is_flag=True, help="Print an object.")
 def info(name: str, as_json: bool) -> None:
-    """Tell about the plugin NAME: what it does, where it is from, its options.
+    """Describe the plugin NAME: what it contributes, where it is from, its options.
 
-    NAME is the name of an installed plugin, distribution:name, path/to/file.py or package.module:Class.
+    NAME is the name of an installed plugin, distribution:name, path/to/file.py, path/to/file.py:Class or
+    package.module:Class.
 
     \b
     Example:
@@ -71,6 +77,11 @@ def _console() -> Console:
     return console
 
 
+def _columns(*names: str) -> list[Column]:
+    """Columns that break long words in a narrow terminal, and cut nothing off."""
+    return [Column(name, overflow="fold") for name in names]
+
+
 def _found_object(found: Found) -> dict[str, Any]:
     origin, plugin = found.origin, found.plugin
     return {
@@ -80,13 +91,14 @@ def _found_object(found: Found) -> dict[str, Any]:
         "processors": [spec.name for spec in plugin.processors] if plugin else [],
         "codecs": sorted(plugin.codecs) if plugin else [],
         "stores": sorted(plugin.stores) if plugin else [],
+        "observers": list(plugin.observers) if plugin else [],
         "status": found.status,
         "reason": found.reason,
     }
 
 
 def _print_found(found: list[Found]) -> None:
-    table = Table("plugin", "distribution", "version", "contributes", "status", box=None, pad_edge=False)
+    table = Table(*_columns("plugin", "distribution", "version", "contributes", "status"), box=None, pad_edge=False)
     for one in found:
         status = Text(one.status if one.reason is None else f"{one.status}: {one.reason}")
         status.stylize("green" if one.status == "ok" else "red")
@@ -101,7 +113,8 @@ def _contributions(plugin: Plugin | None) -> str:
     processors = (f"processor {spec.name}" for spec in plugin.processors)
     codecs = (f"codec {name}" for name in plugin.codecs)
     stores = (f"store {name}" for name in plugin.stores)
-    return ", ".join([*processors, *codecs, *stores])
+    observer = [f"observer of {', '.join(plugin.observers)}"] if plugin.observers else []
+    return "; ".join([*processors, *codecs, *stores, *observer])
 
 
 def _print_plugin(plugin: Plugin) -> None:
@@ -110,6 +123,10 @@ def _print_plugin(plugin: Plugin) -> None:
     console.print(_facts(("from", str(origin)), ("place", origin.place), ("contributes", _contributions(plugin))))
     for spec in plugin.processors:
         _print_processor(console, spec)
+    for name, cls in plugin.stores.items():
+        console.print()
+        console.print(Text.assemble("store ", (name, "bold")))
+        _print_options(console, cls.Options)
 
 
 def _print_processor(console: Console, spec: ProcessorSpec) -> None:
@@ -124,11 +141,15 @@ def _print_processor(console: Console, spec: ProcessorSpec) -> None:
             ("value format", cls.value_format),
         )
     )
-    options = describe_options(cls.Options)
+    _print_options(console, cls.Options)
+
+
+def _print_options(console: Console, model: type[BaseModel]) -> None:
+    options = describe_options(model)
     if not options:
         console.print("  no options")
         return
-    table = Table("option", "type", "default", "help", box=None, padding=(0, 1, 0, 2), pad_edge=True)
+    table = Table(*_columns("option", "type", "default", "help"), box=None, padding=(0, 1, 0, 2), pad_edge=True)
     for option in options:
         default = "(required)" if option.required else _shown(option.default)
         table.add_row(*(Text(cell) for cell in (option.name, option.type, default, option.help)))
@@ -154,7 +175,8 @@ def _plugin_object(plugin: Plugin) -> dict[str, Any]:
         "version": plugin.origin.version,
         "processors": [_processor_object(spec) for spec in plugin.processors],
         "codecs": sorted(plugin.codecs),
-        "stores": sorted(plugin.stores),
+        "stores": [_store_object(name, cls) for name, cls in plugin.stores.items()],
+        "observers": list(plugin.observers),
     }
 
 
@@ -167,6 +189,10 @@ def _processor_object(spec: ProcessorSpec) -> dict[str, Any]:
         "value_format": spec.cls.value_format,
         "options": [_option_object(option) for option in describe_options(spec.cls.Options)],
     }
+
+
+def _store_object(name: str, cls: type[Store]) -> dict[str, Any]:
+    return {"name": name, "options": [_option_object(option) for option in describe_options(cls.Options)]}
 
 
 def _option_object(option: OptionInfo) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, TopicA
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from framework.cli.inputs import input_text_options
 from framework.cli.options import Command, aiokafka_arguments, framework_option, kafka_options, log_options
 from framework.embedded.broker import PARTITIONS, is_embedded
 from framework.embedded.feed import Applied, Feed
@@ -30,6 +31,7 @@ __all__ = ["produce"]
 @framework_option("--topic", required=True, metavar="T", help="Where the records go.")
 @framework_option("--key", metavar="FIELD", help="The column of a CSV file, or the JSON field (a.b), that is the key.")
 @framework_option("--format", type=click.Choice(INPUT_FORMATS), help="How FILE is read; told from its name by default.")
+@input_text_options
 @framework_option("--group", metavar="G", help="On the embedded broker: send no faster than this group applies.")
 @framework_option("--create", type=click.IntRange(min=1), metavar="PARTITIONS", help="Create the topic if missing.")
 @kafka_options
@@ -40,6 +42,8 @@ def produce(
     topic: str,
     key: str | None,
     format: InputFormat | None,  # noqa: A002 - its name in --format
+    input_delimiter: str | None,
+    input_encoding: str | None,
     group: str | None,
     create: int | None,
     bootstrap_servers: str | None,
@@ -60,7 +64,7 @@ def produce(
             f"no broker is named to send {topic} to; use --bootstrap-servers HOST:PORT or the variable "
             "KAFKA_BOOTSTRAP_SERVERS (framework broker starts one to try things out)"
         )
-    source = Input(file, format=format, key=key)
+    source = Input(file, format=format, key=key, delimiter=input_delimiter, encoding=input_encoding)
     servers = {"bootstrap_servers": bootstrap_servers}
     admin = {**servers, **aiokafka_arguments(AIOKafkaAdminClient, kafka)}
     producer = {**servers, **aiokafka_arguments(AIOKafkaProducer, kafka)}

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from framework.cli.entries import Entry, entry_line, entry_rows, ordered
+from framework.cli.inputs import input_text_options
 from framework.cli.options import (
     DURATION,
     PATTERN,
@@ -56,7 +57,7 @@ _format_metavar: Final = "|".join(FORMATS)
     multiple=True,
     required=True,
     metavar="NAME",
-    help="What to run: an installed plugin, DIST:NAME, path/to/file.py or module:Class. Repeatable.",
+    help="What to run: an installed plugin, DIST:NAME, path/to/file.py[:Class] or module:Class. Repeatable.",
 )
 @framework_option("--topic", "topics", multiple=True, metavar="T", help="What to read. Repeatable.")
 @framework_option(
@@ -158,6 +159,7 @@ _format_metavar: Final = "|".join(FORMATS)
 @framework_option("--input", metavar="FILE", help="Feed this file (or -) through the embedded broker.")
 @framework_option("--input-key", metavar="FIELD", help="The column or field of the input that is the key.")
 @framework_option("--input-format", type=click.Choice(INPUT_FORMATS), help="What the input is, if not by its name.")
+@input_text_options
 @log_options
 @framework_option("--json", "as_json", is_flag=True, help="Print the result as NDJSON, an object a key.")
 @click.pass_context
@@ -197,6 +199,8 @@ def _settings(
     input: str | None,  # noqa: A002 - the name of the option
     input_key: str | None,
     input_format: Any,
+    input_delimiter: str | None,
+    input_encoding: str | None,
     stop_at_end: bool,
     as_json: bool,
     **others: Any,
@@ -205,14 +209,18 @@ def _settings(
         raise UsageError("give --topic or --topic-pattern, not both (a pattern may name several topics: 'a|b')")
     loaded = load(plugins)
     if not loaded.processors:
-        raise UsageError(f"{', '.join(plugins)} contributes no processor, so there is nothing to run")
+        raise UsageError(
+            f"{', '.join(plugins)} contributes no processor, so there is nothing to run; name a plugin with one, too"
+        )
     wanted = topic_pattern or topics
     on_broker = _is_on_broker(ctx, bootstrap_servers, wanted, embedded or input is not None)
     if not on_broker and ctx.get_parameter_source("store") is ParameterSource.DEFAULT:
         store = "memory"
     records, on_fed = None, None
     if not on_broker:
-        records, on_fed = _input(stack, input, input_key, input_format, stop_at_end)
+        text = {"delimiter": input_delimiter, "encoding": input_encoding}
+        file = None if input is None else Input(input, format=input_format, key=input_key, **text)
+        records, on_fed = _input(stack, file, stop_at_end)
     return RunSettings(
         plugins=loaded,
         topics=wanted or ["input" if input else "generated"],
@@ -259,18 +267,15 @@ def _named(topics: Sequence[str] | re.Pattern[str]) -> str:
     return f"'{topics.pattern}'" if isinstance(topics, re.Pattern) else topics[0]
 
 
-def _input(
-    stack: ExitStack, path: str | None, key: str | None, input_format: Any, stop_at_end: bool
-) -> tuple[Iterator[InputRecord], Any]:
-    """The records to feed, and what to call while that goes on."""
-    if path is None:
+def _input(stack: ExitStack, records: Input | None, stop_at_end: bool) -> tuple[Iterator[InputRecord], Any]:
+    """The records to feed, of a file or generated, and what to call while that goes on."""
+    if records is None:
         click.echo(
             "This is a trial: GENERATED TRAFFIC on the EMBEDDED BROKER, nothing of which stays. "
             "For real work: --topic T --bootstrap-servers HOST:PORT",
             err=True,
         )
         return islice(generate(), _GENERATED) if stop_at_end else generate(rate=_GENERATED_RATE), None
-    records = Input(path, format=input_format, key=key)
     progress = stack.enter_context(_progress())
     bar = progress.add_task("feeding", total=records.size)
     return iter(records), lambda: progress.update(bar, completed=records.bytes_read)

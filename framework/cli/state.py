@@ -7,26 +7,30 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from framework._closest import closest
 from framework.changes import fold_rows
-from framework.cli.entries import Entry, entry_line, entry_rows, ordered
+from framework.cli.entries import Entry, entry_line, entry_rows, keys_named, ordered
 from framework.cli.options import (
     Group,
     framework_option,
     store_options,
 )
-from framework.cli.stores import open_store, plugins_with_codec, store_location
-from framework.cli.tables import print_table
+from framework.cli.stores import open_store, store_location
+from framework.cli.tables import print_table, terminal_width
 from framework.errors import StateCorruptError, StateIncompatibleError, UsageError
+from framework.plugins import load
 from framework.stores import STATE_TABLE, Store, StoredUnit, Unit
 
-__all__ = ["state", "unit_row"]
+__all__ = ["state", "unit_rows"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_TERMINAL_LIMIT: Final = 100
+"""The number of keys that `show` prints on a terminal by default."""
 
 
 @click.group(
@@ -57,11 +61,13 @@ class _Selection:
 
 
 def _reading_options(command: F) -> F:
-    """What all commands that read take; arguments as of `store_options`, `topic` and `partition`."""
+    """The options of all commands that read. Arguments: those of `store_options`, `topic` and `partition`."""
     for option in (
         store_options,
-        framework_option("--partition", multiple=True, type=click.IntRange(0), help="Only this partition; repeatable."),
-        framework_option("--topic", multiple=True, help="Only this topic; repeatable."),
+        framework_option(
+            "--partition", multiple=True, type=click.IntRange(0), metavar="N", help="Only this partition; repeatable."
+        ),
+        framework_option("--topic", multiple=True, metavar="T", help="Only this topic; repeatable."),
     ):
         command = option(command)
     return command
@@ -85,9 +91,9 @@ def list_state(
     partition: Sequence[int],
     as_json: bool,
 ) -> None:
-    """List what is stored, a row for each plugin and partition.
+    """List the stored states, a row for each plugin and partition.
 
-    Without --group, that of all groups.
+    It lists all groups, unless --group names one. A narrow terminal shows fewer columns.
 
     \b
     Example:
@@ -99,16 +105,25 @@ def list_state(
     if as_json:
         click.echo(json.dumps([_unit_object(stored) for stored in found], indent=2, ensure_ascii=False))
     elif found:
-        several_groups = len({stored.unit.group for stored in found}) > 1
-        print_table([unit_row(stored, with_group=several_groups) for stored in found])
+        print_table(unit_rows(found), width=terminal_width())
     else:
-        click.echo("nothing is stored that this asks for; check --state-dir and --store", err=True)
+        click.echo("nothing is stored there that fits; check --state-dir and --store", err=True)
 
 
 @state.command()
 @click.argument("plugin")
 @_reading_options
+@framework_option("--key", metavar="K", help="Only this key, written as the table or --json shows it.")
 @framework_option("--top", type=click.IntRange(1), metavar="N", help="Only the N keys of the greatest values.")
+@framework_option(
+    "--by", metavar="FIELD", help="Order by this field of the values, such as total, a.b, or 0 for a list's first item."
+)
+@framework_option(
+    "--limit",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Show at most N keys; 0 shows all. The default is 100 on a terminal, else 0.",
+)
 @_json_option
 @click.pass_context
 def show(
@@ -121,27 +136,52 @@ def show(
     state_dir: Path,
     topic: Sequence[str],
     partition: Sequence[int],
+    key: str | None,
     top: int | None,
+    by: str | None,
+    limit: int | None,
     as_json: bool,
 ) -> None:
     """Show the state of PLUGIN, a row for each key.
 
-    The greatest values come first where all are numbers; else it goes by key.
+    The greatest values come first where all are numbers; else rows are ordered by key.
 
     \b
-    Example:
+    Examples:
       framework state show keycount --top 10
+      framework state show keycount --key JFK
+      framework state show stats --top 10 --by total
     """
+    if top is not None and limit is not None:
+        raise UsageError("--top and --limit both say how many keys to show; leave one out")
     with closing(open_store(store_location(ctx, store, state_dir), store_options)) as opened:
         units = _units_of(plugin, _Selection(group, topic, partition), opened)
-        entries = [Entry(stored.unit, *item) for stored in units for item in _load_state(opened, stored).items()]
-    entries = ordered(entries, top)
+        entries = [entry for stored in units for entry in _entries(opened, stored, key)]
+    rows = ordered(entries, top or _limit(limit, as_json), by=by, top=top is not None)
     if as_json:
-        click.echo(b"[" + b",".join(b"\n  " + entry_line(entry, "topic", "partition") for entry in entries) + b"\n]")
-    elif entries:
-        print_table(entry_rows(entries))
+        click.echo(b"[" + b",".join(b"\n  " + entry_line(entry, "topic", "partition") for entry in rows) + b"\n]")
+    elif rows:
+        print_table(entry_rows(rows))
     else:
-        click.echo(f"the state of {plugin} has no keys yet", err=True)
+        nothing = "no keys yet" if key is None else f"no key {key}"
+        click.echo(f"the state of {plugin} has {nothing}", err=True)
+    if top is None and len(rows) < len(entries):
+        sys.stdout.flush()
+        click.echo(f"… and {len(entries) - len(rows):,} more; --limit 0 shows all", err=True)
+
+
+def _entries(store: Store, stored: StoredUnit, key: str | None) -> list[Entry]:
+    """The entries of a unit, or only those of the key that is written so."""
+    state = _load_state(store, stored)
+    keys = state if key is None else keys_named(state, key)
+    return [Entry(stored.unit, each, state[each]) for each in keys]
+
+
+def _limit(limit: int | None, as_json: bool) -> int | None:
+    """The number of keys to show; None for all."""
+    if limit is None and not as_json and sys.stdout.isatty():
+        return _TERMINAL_LIMIT
+    return limit or None
 
 
 @state.command()
@@ -161,8 +201,8 @@ def export(
 ) -> None:
     """Write the state of PLUGIN as NDJSON, a line for each key.
 
-    Each is an object with plugin, topic, partition, key and value. What JSON lacks is written as codec json does: an
-    object with one key that starts with $.
+    Each line is an object with plugin, topic, partition, key and value. Types that JSON lacks are written as by the
+    codec json: an object with one key that starts with $, such as {"$tuple": [1, 2]}. No value is changed.
 
     \b
     Example:
@@ -181,7 +221,7 @@ def _load_state(store: Store, stored: StoredUnit) -> dict[Any, Any]:
     if stored.description is None:
         return {}
     try:
-        codec = plugins_with_codec(stored.description.codec).codec(stored.description.codec)()
+        codec = load([]).codec(stored.description.codec)()
     except UsageError as error:
         raise StateIncompatibleError(f"{stored.unit} cannot be read: {error}; install the plugin with it") from error
     rows = (row for table, row in store.load(stored.unit) if table == STATE_TABLE)
@@ -205,7 +245,7 @@ def _units_of(plugin: str, selection: _Selection, store: Store) -> list[StoredUn
 
 
 def _elsewhere(plugin: str, store: Store) -> str:
-    """What is stored instead of what was asked for."""
+    """Tells what the store holds instead of the state that was asked for."""
     units = [stored.unit for stored in store.stored()]
     groups = sorted({unit.group for unit in units if unit.plugin == plugin})
     if len(groups) == 1:
@@ -239,11 +279,21 @@ def _unit_object(stored: StoredUnit) -> dict[str, Any]:
     }
 
 
-def unit_row(stored: StoredUnit, *, with_group: bool = False) -> dict[str, Any]:
-    """A row of a table of stored units."""
+def unit_rows(found: Sequence[StoredUnit]) -> list[dict[str, Any]]:
+    """Rows of a table of stored units, the important columns first.
+
+    The columns for groups and for missing offsets are there only if they tell something.
+    """
+    columns = ["topic", "partition", "plugin", "last_offset", "keys", "bytes", "saved_at", "codec", "epoch", "version"]
+    if any(stored.own_progress.missing_offsets for stored in found):
+        columns.insert(columns.index("saved_at"), "missing_offsets")
+    if len({stored.unit.group for stored in found}) > 1:
+        columns.insert(0, "group")
+    return [_unit_cells(stored, columns) for stored in found]
+
+
+def _unit_cells(stored: StoredUnit, columns: Sequence[str]) -> dict[str, Any]:
     cells = _unit_object(stored)
-    first = ("group", "topic", "partition", "plugin")
-    row = {name: cells.pop(name) for name in first} | cells
-    if not with_group:
-        del row["group"]
-    return {name.replace("_", " "): "-" if cell is None else cell for name, cell in row.items()}
+    if stored.saved_at is not None:
+        cells["saved_at"] = f"{datetime.fromtimestamp(stored.saved_at, UTC):%Y-%m-%d %H:%M:%SZ}"
+    return {name.replace("_", " "): "-" if cells[name] is None else cells[name] for name in columns}

@@ -1,4 +1,4 @@
-"""How commands find the store that the user names."""
+"""The location of the store that a command uses, and how it is opened."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,17 +8,17 @@ import click
 from click.core import ParameterSource
 
 from framework.errors import UsageError
-from framework.plugins import Plugins, discover, load
+from framework.plugins import load
 from framework.stores import Store
 
-__all__ = ["open_store", "plugins_with_codec", "store_location"]
+__all__ = ["open_store", "store_location"]
 
 _IN_DIRECTORIES: Final = frozenset({"sqlite", "file"})
 """Stores whose location is `--state-dir` where none is named."""
 
 
 def store_location(ctx: click.Context, store: str, state_dir: Path) -> str:
-    """The location that `--store NAME` or `--store NAME:LOCATION` means, beside `--state-dir`.
+    """The location of the store, out of `--store NAME` or `--store NAME:LOCATION` and `--state-dir`.
 
     Raises `UsageError` where both name a place, and `--store` is not given in a stronger layer (a flag beats a
     variable, a variable beats a file).
@@ -34,7 +34,7 @@ def store_location(ctx: click.Context, store: str, state_dir: Path) -> str:
 
 
 def _layer(ctx: click.Context, parameter: str) -> ParameterSource:
-    """Where an option was given; what beats another is less."""
+    """Where an option was given: a flag is less than a variable, a variable less than a file."""
     return ctx.get_parameter_source(parameter) or ParameterSource.DEFAULT
 
 
@@ -43,26 +43,7 @@ def open_store(location: str, options: Mapping[str, Any], *, read_only: bool = T
 
     Raises `UsageError` for one that is not there, or that does not outlive its process.
     """
-    name = location.partition(":")[0]
-    plugins = _plugins_with("store", name)
+    name, plugins = location.partition(":")[0], load([])
     if not plugins.store(name).survives:
         raise UsageError(f"store {name} keeps nothing beyond the worker's own process; name another --store")
     return plugins.open_store(location, options, read_only=read_only)
-
-
-def plugins_with_codec(name: str) -> Plugins:
-    """Plugins of which one brings the codec. Raises `UsageError` where none does."""
-    return _plugins_with("codec", name)
-
-
-def _plugins_with(kind: str, name: str) -> Plugins:
-    built_in = load([])
-    find = getattr(built_in, kind)
-    try:
-        find(name)
-    except UsageError:
-        for found in discover():
-            if found.plugin and name in getattr(found.plugin, f"{kind}s"):
-                return load([f"{found.origin.distribution}:{found.origin.name}"])
-        raise
-    return built_in

@@ -20,9 +20,9 @@ from framework.cli.options import (
     store_options,
 )
 from framework.cli.seed_files import SeedState, read_seed_states, save_seed_states
-from framework.cli.state import unit_row
+from framework.cli.state import unit_rows
 from framework.cli.stores import open_store, store_location
-from framework.cli.tables import print_table
+from framework.cli.tables import print_table, terminal_width
 from framework.errors import UsageError
 from framework.kafka.cluster import Cluster, connect
 from framework.plugins import Plugins, ProcessorSpec, load
@@ -89,7 +89,7 @@ def import_state(
     with closing(open_store(location, store_options, read_only=False)) as opened:
         save_seed_states(opened, units, descriptions, codec_class())
         saved = [stored for stored in opened.stored(group) if stored.unit in units]
-    print_table([unit_row(stored) for stored in saved])
+    print_table(unit_rows(saved), width=terminal_width())
     if any("" in seed.counts for seed in found):
         click.echo(
             "warning: the example counts records without a key as those with an empty one; "

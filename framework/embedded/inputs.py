@@ -8,9 +8,12 @@ ndjson  .ndjson, .jsonl, .json   the field `key`; dots reach inwards   the line 
 tsv     all others               what stands before the first tab      what stands after it
 ======  =======================  ====================================  ===============================================
 
-Each also with `.gz` behind. Without `key`, and where a JSON field is null, a record has no key; so it has in a tsv line
-without a tab, which is all value. Numbers and booleans of JSON are keys as they stand in the file. The first line of
-a csv file names the columns. Blank lines are no records. Text is UTF-8; tsv is taken byte by byte as it is.
+Each name may end in `.gz`, for a compressed file. A record has no key without `key`, where a JSON field is null, and in
+a tsv line without a tab; such a line is all value. Numbers and booleans of JSON become keys as they are written in the
+file. The first line of a csv file names the columns; `delimiter` separates them. Blank lines are skipped.
+
+csv and ndjson are UTF-8, and tsv is taken byte by byte. With `encoding`, each of them is read in that encoding, and its
+keys and values become UTF-8. A byte order mark is skipped, and lines may end in CR LF.
 """
 
 import codecs
@@ -21,10 +24,11 @@ import json
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
+from framework.embedded.text import check_encoding, has_utf16_mark, likely_encoding, utf8_lines
 from framework.errors import UsageError
 from framework.formats import json_reader
 
@@ -39,6 +43,16 @@ _FORMAT_BY_EXTENSION: Final[dict[str, InputFormat]] = {
     ".jsonl": "ndjson",
     ".json": "ndjson",
 }
+_OTHER_DELIMITERS: Final = {";": "';'", "\t": "tab", "|": "'|'"}
+"""Other common delimiters, and how to write each in a shell."""
+_MAX_FIELD_CHARACTERS: Final = 2**26
+"""Far more than a record can hold; it ends the search for a quote that is not closed before memory is full."""
+_CSV_ERRORS: Final = {
+    "unexpected end of data": "the file ends within quotes; a quote is not closed",
+    "new-line character": "a carriage return (CR) within a field that is not in quotes; let lines end in LF or CR LF",
+    "field limit": f"a field of more than {_MAX_FIELD_CHARACTERS:,} characters, as where a quote is not closed",
+}
+"""Parts of the csv module's errors, and what these mean for the file."""
 _KEY_TEXTS: Final = {True: "true", False: "false"}
 
 
@@ -54,24 +68,44 @@ class Input:
     """The records of a file, or of standard input if `path` is `-`, which is read once.
 
     `format` is told from the file's name unless given. `key` names the column or field that becomes the key.
-    Raises `UsageError`, here and while iterating, naming the file and the line.
+    `delimiter`: the character between the columns of a csv file, a comma by default. `encoding`: a text encoding by the
+    name that Python has for it. Raises `UsageError`, here and while iterating, naming the file and the line.
     """
 
-    def __init__(self, path: str, *, format: InputFormat | None = None, key: str | None = None) -> None:  # noqa: A002 - its name in --format
+    def __init__(
+        self,
+        path: str,
+        *,
+        format: InputFormat | None = None,  # noqa: A002 - its name in --format
+        key: str | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+    ) -> None:
         self.name = "standard input" if path == "-" else path
         self.size = None if path == "-" else _size_of(path)
-        """How many bytes there are to read, as they are stored; None where nobody knows."""
+        """The size of the file in bytes, compressed ones as they are; None where it is unknown, as of a pipe."""
         self.bytes_read = 0
-        """How many of these are read so far."""
+        """The number of these bytes that are read so far."""
         self._path = path
         self._format = format or _format_of(path)
         self._key = key
+        self._delimiter = delimiter
+        self._encoding = encoding
         self._line = 0
         self._lines: Iterator[bytes] = iter(())
-        if self._format == "tsv" and key is not None:
+        self._check_options()
+
+    def _check_options(self) -> None:
+        if self._encoding is not None:
+            check_encoding(self._encoding)
+        if self._format == "tsv" and self._key is not None:
             raise UsageError(
-                f"{self.name} is read as key<TAB>value lines, which have no field {key!r}; "
-                "leave the key out, or name the format: csv or ndjson"
+                f"{self.name} is read as key<TAB>value lines, which have no field {self._key!r}; leave the key out, or "
+                "name the format: csv (with --input-delimiter tab where tabs separate the columns) or ndjson"
+            )
+        if self._format != "csv" and self._delimiter is not None:
+            raise UsageError(
+                f"{self.name} is read as {self._format}, and only csv has a delimiter; name the format csv"
             )
 
     def __iter__(self) -> Iterator[InputRecord]:
@@ -89,10 +123,22 @@ class Input:
         return io.BufferedReader(_Counted(file, self))
 
     def _read_lines(self, file: io.BufferedIOBase) -> Iterator[bytes]:
-        """Count and give the lines, the first without a byte order mark."""
-        while line := self._read_line(file):
+        """Count and give the lines in UTF-8 (of tsv, as they are), the first without a byte order mark."""
+        lines = iter(lambda: self._read_line(file), b"")
+        for line in lines if self._encoding is None else self._recoded(lines, self._encoding):
             self._line += 1
-            yield line.removeprefix(codecs.BOM_UTF8) if self._line == 1 else line
+            if self._line == 1:
+                if has_utf16_mark(line):
+                    raise self._error(f"not UTF-8{self._encoding_advice(line)}")
+                line = line.removeprefix(codecs.BOM_UTF8)
+            yield line
+
+    def _recoded(self, lines: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+        try:
+            yield from utf8_lines(lines, encoding)
+        except UnicodeError as error:
+            self._line += 1
+            raise self._error(f"not {encoding}: {error}; name another --input-encoding") from error
 
     def _read_line(self, file: io.BufferedIOBase) -> bytes:
         try:
@@ -101,30 +147,42 @@ class Input:
             raise UsageError(f"{self.name} cannot be read beyond line {self._line}: {error}") from error
 
     def _read_csv(self) -> Iterator[InputRecord]:
-        rows = csv.reader(self._text_lines(), strict=True)
+        csv.field_size_limit(max(csv.field_size_limit(), _MAX_FIELD_CHARACTERS))  # it counts for the whole process
+        rows = csv.reader(self._text_lines(), delimiter=self._delimiter or ",", strict=True)
         header = self._checked_header(self._next_row(rows))
         key_column = None if self._key is None else header.index(self._key)
         while (row := self._next_row(rows)) is not None:
             if not row:
                 continue
             if len(row) != len(header):
-                raise self._error(f"{len(row)} fields where the header has {len(header)}")
+                raise self._error(f"{_count(row, 'field')} where the header has {len(header)}")
             value = _compact_json(dict(zip(header, row, strict=True)))
             yield InputRecord(None if key_column is None else row[key_column].encode(), value.encode(), self._line)
 
     def _next_row(self, rows: Iterator[list[str]]) -> list[str] | None:
+        first = self._line + 1
         try:
             return next(rows, None)
         except csv.Error as error:
-            raise self._error(f"not CSV: {error}") from error
+            place = "" if first >= self._line else f" in the row that begins in line {first}"
+            raise self._error(f"not CSV: {_csv_problem(error)}{place}") from error
 
     def _checked_header(self, header: list[str] | None) -> list[str]:
         if not header:
             raise UsageError(f"{self.name} has no header line; the first line of a csv file names its columns")
         if twice := sorted({name for name in header if header.count(name) > 1}):
             raise self._error(f"two columns have the name {twice[0]!r}; rename one")
+        if "\0" in "".join(header):
+            raise self._error(f"the header has null bytes{self._encoding_advice(''.join(header).encode())}")
+        other = None if self._delimiter else _other_delimiter(header)
+        if other and len(header) == 1:
+            raise self._error(
+                f"the header is one column, {header[0]!r}, that looks like several; "
+                f"try --input-delimiter {other} (or , if it is one)"
+            )
         if self._key is not None and self._key not in header:
-            raise self._error(f"there is no column {self._key!r}; the columns are {', '.join(header)}")
+            advice = f"; try --input-delimiter {other}" if other else ""
+            raise self._error(f"there is no column {self._key!r}; the columns are {', '.join(header)}{advice}")
         return header
 
     def _text_lines(self) -> Iterator[str]:
@@ -132,7 +190,12 @@ class Input:
             try:
                 yield line.decode()
             except UnicodeDecodeError as error:
-                raise self._error(f"not UTF-8: {error}") from error
+                raise self._error(f"not UTF-8: {error}{self._encoding_advice(line)}") from error
+
+    def _encoding_advice(self, line: bytes) -> str:
+        """Names the option for the encoding where a line looks like one that is not UTF-8."""
+        guess = None if self._encoding else likely_encoding(line)
+        return f"; if the file has another encoding, name it, such as --input-encoding {guess}" if guess else ""
 
     def _read_ndjson(self) -> Iterator[InputRecord]:
         path = None if self._key is None else self._key.split(".")
@@ -143,7 +206,7 @@ class Input:
             try:
                 document = _read_json(text)
             except ValueError as error:
-                raise self._error(f"not one JSON document: {error}") from error
+                raise self._error(f"not one JSON document: {error}{self._encoding_advice(line)}") from error
             yield InputRecord(None if path is None else self._json_key(document, path), text, self._line)
 
     def _json_key(self, document: Any, path: list[str]) -> bytes | None:
@@ -213,6 +276,22 @@ def _size_of(path: str) -> int | None:
 
 def _format_of(path: str) -> InputFormat:
     return _FORMAT_BY_EXTENSION.get(Path(path.removesuffix(".gz")).suffix.lower(), "tsv")
+
+
+def _other_delimiter(header: list[str]) -> str | None:
+    """The delimiter, as written in a shell, of a header that was wrongly split at commas; None if commas are likely."""
+    line = ",".join(header)
+    counts = {shown: line.count(delimiter) for delimiter, shown in _OTHER_DELIMITERS.items()}
+    most = max(counts, key=lambda shown: counts[shown])
+    return most if counts[most] >= len(header) else None
+
+
+def _csv_problem(error: csv.Error) -> str:
+    return next((meaning for part, meaning in _CSV_ERRORS.items() if part in str(error)), str(error))
+
+
+def _count(items: Sized, name: str) -> str:
+    return f"{len(items)} {name}{'' if len(items) == 1 else 's'}"
 
 
 _compact_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -1,6 +1,6 @@
 import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framework.cli.entries import Entry, entry_line, entry_rows, ordered
+from framework.cli.entries import Entry, entry_line, entry_rows, keys_named, ordered, shown
 from framework.codecs.json import JsonCodec
 from framework.errors import UsageError
 from framework.stores import Unit
@@ -38,9 +38,77 @@ def test_other_values_go_by_key() -> None:
     assert keys({"b": "x", "a": 2, None: 3, 10: 0, 9: 0, 2.5: 0}) == [2.5, 9, 10, "a", "b", None]
 
 
-def test_top_needs_numbers() -> None:
-    with pytest.raises(UsageError, match=r'must be numbers; that of "" is a dict'):
-        ordered(entries({"a": 1, "": {}}), 3)
+NAMED = {"a": {"n": 2, "in": {"x": [1, 9]}}, "b": {"n": 3, "in": {"x": [1, 8]}}}
+
+
+@pytest.mark.parametrize(
+    ("state", "by", "expected"),
+    [
+        ({"a": "x", "b": "y"}, None, ["b", "a"]),
+        ({"a": date(2024, 1, 1), "b": date(2023, 1, 1)}, None, ["a", "b"]),
+        (NAMED, "n", ["b", "a"]),
+        (NAMED, "in.x.1", ["a", "b"]),
+        ({"a": (1, 2), "b": [3, 4]}, "0", ["b", "a"]),
+    ],
+)
+def test_top_goes_by_values_or_a_field_of_them(state: dict[Any, Any], by: str | None, expected: list[str]) -> None:
+    assert [entry.key for entry in ordered(entries(state), 5, by=by, top=True)] == expected
+    assert [entry.key for entry in ordered(entries(state), 1, by=by, top=True)] == expected[:1]
+
+
+@pytest.mark.parametrize(
+    ("state", "by", "told"),
+    [
+        ({"a": 1, "": {"n": 1}}, None, 'but the value of "" is a dict; name one of its fields with --by (it has: n)'),
+        ({"a": (1, 2)}, None, "but the value of a is a tuple; name one of its fields with --by (it has: 0 to 1)"),
+        ({"a": 1, "b": "x"}, None, "but the value of b is a str"),
+        ({"a": None}, None, "but the value of a is a NoneType"),
+        ({"a": []}, None, "but the value of a is a list"),
+        (NAMED, "in", "but field in of a is a dict; name one of its fields with --by (it has: x)"),
+        (NAMED, "m", "--by m: the value of a has no such field (it has: n, in)"),
+        (NAMED, "in.x.2", "--by in.x.2: the value of a has no such field"),
+        ({"a": [1]}, "-1", "--by -1: the value of a has no such field (it has: 0)"),
+        ({"a": 5}, "n", "--by n: the value of a has no such field (it is 5)"),
+        ({"a": datetime(2024, 1, 1), "b": datetime(2024, 1, 1, tzinfo=UTC)}, None, "cannot be ordered: can't compare"),
+    ],
+)
+def test_values_that_cannot_be_ordered_are_refused(state: dict[Any, Any], by: str | None, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        ordered(entries(state), 3, by=by, top=True)
+    assert told in str(caught.value)
+
+
+@given(
+    st.dictionaries(st.text(max_size=2), st.integers(0, 3) | st.floats() | st.decimals(), max_size=30),
+    st.integers(1, 10),
+)
+def test_a_limit_gives_the_first_of_all(state: dict[str, Any], limit: int) -> None:
+    assert keys(state, limit) == keys(state)[:limit]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("a", ["a"]),
+        ("null", ["null", None]),
+        ('"null"', ["null"]),
+        ("1", ["1", 1]),
+        ("2.50", [Decimal("2.50")]),
+        ("true", [True]),
+        ('(1, "x")', [(1, "x")]),
+        ('[1, "x"]', [(1, "x")]),
+        ('{"$tuple": [1, "x"]}', [(1, "x")]),
+        ("2024-05-01", [date(2024, 5, 1)]),
+        ("b'x'", [b"x"]),
+        ("", [""]),
+        ("{}", []),
+        ("[[1]]", []),
+        ("\ud800", []),
+    ],
+)
+def test_keys_are_named_as_they_are_shown_or_as_json(text: str, named: list[Any]) -> None:
+    known: list[Any] = ["a", "null", None, "1", Decimal("2.50"), (1, "x"), date(2024, 5, 1), b"x", ""]
+    assert keys_named([*known, True if text == "true" else 1], text) == named
 
 
 def test_what_looks_alike_is_told_apart() -> None:
@@ -54,11 +122,36 @@ def test_what_looks_alike_is_told_apart() -> None:
 
 def test_values_as_a_person_wants_them() -> None:
     values = [None, 1, 1.5, Decimal("1.50"), "x", ["a", {"b": 1}], datetime(2024, 5, 1, tzinfo=UTC), b"x", 10**5000]
-    shown = [value for _, value in texts(dict(enumerate(values)))]
-    assert shown[:8] == [
+    shown_values = [value for _, value in texts(dict(enumerate(values)))]
+    assert shown_values[:8] == [
         *("null", "1", "1.5", "1.50", "x", '["a", {"b": 1}]', "2024-05-01 00:00:00+00:00"),
-        '{"$bytes": "eA=="}',
+        "b'x'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ((1, "x"), '(1, "x")'),
+        (("x",), '("x",)'),
+        ((), "()"),
+        ((None, (True, b"y")), "(null, (true, b'y'))"),
+        ([Decimal("1.50"), {"a": (1, 2)}], '[1.50, {"a": (1, 2)}]'),
+        ({1: "a"}, '{1: "a"}'),
+        ({"$tuple": [1]}, '{"$tuple": [1]}'),
+        ({3, 1}, "{1, 3}"),
+        (frozenset(), "set()"),
+        (math.nan, "nan"),
+        ("(1)", '"(1)"'),
+        (date(2024, 5, 1), "2024-05-01"),
+    ],
+)
+def test_what_json_lacks_is_readable(value: Any, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_an_int_of_very_many_digits_is_shown() -> None:
+    assert shown(10**5000) == shown([10**5000])[1:-1]
 
 
 def test_partitions_are_shown_where_a_key_is_in_several() -> None:

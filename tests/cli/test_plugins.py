@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ def test_list_as_json() -> None:
         "processors": [],
         "codecs": [],
         "stores": [],
+        "observers": [],
         "status": "broken",
         "reason": "",
     }
@@ -84,6 +86,46 @@ def test_info_of_a_file_without_options() -> None:
     output = invoke("info", EXAMPLE).stdout
     assert "Counts the visits of each page." in output
     assert "no options" in output
+
+
+@pytest.fixture
+def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A plugin file with a store and two observers."""
+    (tmp_path / "watching.py").write_text(
+        "from framework import hookimpl\n"
+        "from framework.stores.memory import MemoryStore\n"
+        "class Shelf(MemoryStore):\n"
+        "    name = 'shelf'\n"
+        "@hookimpl\ndef framework_stores():\n    return [Shelf]\n"
+        "@hookimpl\ndef framework_gap(first, stop):\n    pass\n"
+        "@hookimpl\ndef framework_assigned(plugin):\n    pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    return "watching.py"
+
+
+def test_info_shows_stores_and_observers(watching: str) -> None:
+    output = invoke("info", watching).stdout
+    assert "store shelf; observer of framework_assigned, framework_gap" in output
+    assert "\nstore shelf\n" in output
+    assert "no options" in output
+    described = json.loads(invoke("info", watching, "--json").stdout)
+    assert described["observers"] == ["framework_assigned", "framework_gap"]
+    assert described["stores"] == [{"name": "shelf", "options": []}]
+
+
+def test_list_shows_an_installed_observer(watching: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "dist_watch-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: dist-watch\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[framework.plugins]\nwatch = watching\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "watching", raising=False)
+    lines = {line.split()[0]: line for line in invoke("list").stdout.splitlines()}
+    assert "observer of framework_assigned, framework_gap" in lines["watch"]
+    found = {one["name"]: one for one in json.loads(invoke("list", "--json").stdout)}
+    assert found["watch"]["observers"] == ["framework_assigned", "framework_gap"]
+    assert found["keycount"]["observers"] == []
 
 
 def test_an_unknown_plugin_is_an_error() -> None:

@@ -67,6 +67,16 @@ def test_a_file_is_sent_with_its_keys(servers: str, csv_file: str) -> None:
     ]
 
 
+def test_a_file_with_another_delimiter_and_encoding(servers: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("stadt;größe\nKöln;1\n", encoding="utf-16")
+    arguments = [str(path), "--topic", "t", "--key", "stadt", "--bootstrap-servers", servers]
+    assert "--input-encoding utf-16" in produce(*arguments).stderr
+    assert produce(*arguments, "--input-encoding", "utf-16", "--input-delimiter", ";").returncode == 0
+    (record,) = read_topic(servers, "t", committed=False)
+    assert (record.key, record.value) == ("Köln".encode(), '{"stadt":"Köln","größe":"1"}'.encode())
+
+
 @pytest.mark.parametrize("variable", ["KAFKA_BOOTSTRAP_SERVERS", "FRAMEWORK_BOOTSTRAP_SERVERS"])
 def test_standard_input_and_json(servers: str, variable: str) -> None:
     done = produce("-", "--topic", "t", "--json", stdin="a\t1\nno key\n", **{variable: servers})

@@ -57,6 +57,27 @@ def test_a_file_of_some_hundred_megabytes_comes_out_exactly(tmp_path):
     assert by_key(done.stdout) == expected
 
 
+def test_a_file_with_another_delimiter_and_encoding(tmp_path):
+    (tmp_path / "a.csv").write_text("stadt\tgröße\nKöln\t1\n", encoding="cp1252")
+    args = ["run", "--plugin", "keycount", "--input", "a.csv", "--input-key", "stadt", "--stop-at-end", "--json"]
+    done = framework(*args, "--input-encoding", "cp1252", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "try --input-delimiter tab" in done.stderr
+    done = framework(*args, "--input-encoding", "cp1252", "--input-delimiter", "tab", cwd=tmp_path)
+    assert (done.returncode, by_key(done.stdout)) == (0, {"Köln": 1}), done.stderr
+
+
+def test_a_large_field_is_limited_by_the_size_of_a_record(tmp_path):
+    args = ["run", "--plugin", "keycount", "--input", "a.csv", "--input-key", "k", "--stop-at-end", "--json"]
+    (tmp_path / "a.csv").write_text(f"k,v\na,{'x' * 500_000}\n")
+    done = framework(*args, cwd=tmp_path)
+    assert (done.returncode, by_key(done.stdout)) == (0, {"a": 1}), done.stderr
+    (tmp_path / "a.csv").write_text(f"k,v\na,{'x' * 4_000_000}\n")
+    done = framework(*args, cwd=tmp_path)
+    assert done.returncode != 0
+    assert "a record of 4,000," in done.stderr
+
+
 def test_standard_input(tmp_path):
     lines = "a\t1\nb\t2\na\t3\nno key\n"
     args = ["run", "--plugin", "keycount", "--input", "-", "--stop-at-end", "--json"]

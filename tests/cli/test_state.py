@@ -1,7 +1,10 @@
 import json
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -122,7 +125,7 @@ def test_list_shows_what_is_only_claimed(store: Store) -> None:
     store.claim([Unit("g", "keycount", "test", 0)], lambda unit, stored: None)
     (unit,) = json.loads(output("list", "--json"))
     assert (unit["last_offset"], unit["keys"], unit["codec"], unit["saved_at"]) == (-1, 0, None, None)
-    assert output("list").splitlines()[1].split()[-1] == "-"
+    assert output("list").splitlines()[1].split()[6:] == ["-", "-", "1", "0"]
 
 
 def test_list_of_nothing_creates_nothing(tmp_path: Path) -> None:
@@ -165,11 +168,91 @@ def test_show_as_json(save: Save) -> None:
     ]
 
 
-def test_top_of_what_cannot_be_compared(save: Save) -> None:
-    save({"a": [1]})
+def test_top_by_a_field(save: Save) -> None:
+    save({"a": {"n": 1}, "b": {"n": 3}}, 0)
+    save({("c", 1): {"n": 2}}, 1)
+    assert output("show", "keycount", "--top", "2", "--by", "n").splitlines() == [
+        "key       value",
+        '"b"       {"n": 3}',
+        '("c", 1)  {"n": 2}',
+    ]
     result = state("show", "keycount", "--top", "1")
     assert result.exit_code == 2
-    assert "that of a is a list" in result.stderr
+    assert "the value of a is a dict; name one of its fields with --by (it has: n)" in result.stderr
+
+
+def test_show_one_key(save: Save) -> None:
+    save({"a": 1, (1, "x"): 2}, 0)
+    save({"a": 3, "1": 4, 1: 5}, 1)
+    assert output("show", "keycount", "--key", '(1, "x")').splitlines()[1:] == ['(1, "x")  2']
+    assert output("show", "keycount", "--key", "1").splitlines()[1:] == ["1    5", '"1"  4']
+    assert [line.split() for line in output("show", "keycount", "--key", "a").splitlines()[1:]] == [
+        ["test-1", "a", "3"],
+        ["test-0", "a", "1"],
+    ]
+    assert json.loads(output("show", "keycount", "--key", "a", "--partition", "0", "--json")) == [
+        {"topic": "test", "partition": 0, "key": "a", "value": 1}
+    ]
+    result = state("show", "keycount", "--key", "b")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "the state of keycount has no key b\n")
+    assert output("show", "keycount", "--key", "b", "--json") == "[\n]\n"
+
+
+def test_show_is_limited(save: Save) -> None:
+    save({f"{number:04}": number for number in range(1500)})
+    result = state("show", "keycount", "--limit", "2")
+    assert result.stdout.splitlines()[1:] == ["1499  1499", "1498  1498"]
+    assert result.stderr == "… and 1,498 more; --limit 0 shows all\n"
+    assert len(json.loads(state("show", "keycount", "--limit", "3", "--json").stdout)) == 3
+    assert len(output("show", "keycount").splitlines()) == 1501
+    assert len(output("show", "keycount", "--limit", "0").splitlines()) == 1501
+    assert "leave one out" in state("show", "keycount", "--limit", "2", "--top", "1").stderr
+
+
+def on_terminal(tmp_path: Path, columns: int, *args: str, **variables: str) -> list[str]:
+    """The lines that `framework state` prints on a terminal of that many columns."""
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "framework", "state", *args],
+        stdout=terminal,
+        stderr=terminal,
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": str(columns), **variables},
+    )
+    os.close(terminal)
+    printed = b""
+    with suppress(OSError), open(controller, "rb", buffering=0) as screen:  # Linux ends it with an error
+        while piece := screen.read(65536):
+            printed += piece
+    assert process.wait() == 0
+    return printed.decode().splitlines()
+
+
+def test_a_terminal_shows_a_hundred_keys_by_default(save: Save, tmp_path: Path, store: Store) -> None:
+    save({f"{number:04}": number for number in range(1500)})
+    lines = on_terminal(tmp_path, 80, "show", "keycount", FRAMEWORK_STORE=store.name)
+    assert (len(lines), lines[-1]) == (102, "… and 1,400 more; --limit 0 shows all")
+    assert len(on_terminal(tmp_path, 80, "show", "keycount", "--limit", "0", FRAMEWORK_STORE=store.name)) == 1501
+
+
+def test_a_narrow_terminal_lists_the_important_columns(save: Save, tmp_path: Path, store: Store) -> None:
+    save({"a": 1})
+    *table, note = on_terminal(tmp_path, 60, "list", FRAMEWORK_STORE=store.name)
+    assert [line.split()[:4] for line in table] == [
+        ["topic", "partition", "plugin", "last"],
+        ["test", "0", "keycount", "9"],
+    ]
+    assert all(len(line) <= 60 for line in table)
+    assert note.startswith("not shown, for lack of room: saved at, codec, ")
+
+
+def test_list_shows_missing_offsets_where_there_are_some(save: Save) -> None:
+    save({"a": 1})
+    assert "missing" not in output("list")
+    save({"a": 1}, 1, missing_offsets=3)
+    heads, *rows = output("list").splitlines()
+    at = heads.index("missing offsets")
+    assert [row[at : at + len("missing offsets")].strip() for row in rows] == ["0", "3"]
 
 
 def test_show_state_without_keys(save: Save) -> None:

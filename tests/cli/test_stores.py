@@ -15,6 +15,7 @@ from framework.cli.stores import store_location
 from framework.errors import UsageError
 from framework.plugins import load
 from framework.stores import Unit
+from tests.end_to_end.worker import framework
 
 UNIT = Unit("g", "keycount", "test", 0)
 
@@ -168,8 +169,8 @@ def test_options_of_a_store_reach_it() -> None:
     [
         ("lock_timout=1", "unknown option lock_timout (did you mean lock_timeout?)"),
         ("lock_timeout=soon", "the options of the store sqlite cannot be used: lock_timeout: "),
-        ("lock_timeout=0", "lock_timeout: Input should be greater than 0"),
-        ("lock_timeout=nan", "lock_timeout: Input should be a finite number"),
+        ("lock_timeout=0", "lock_timeout: it must be greater than 0"),
+        ("lock_timeout=nan", "lock_timeout: it must be a finite number"),
         ("lock_timeout", "write NAME=VALUE"),
     ],
 )
@@ -182,7 +183,7 @@ def test_options_that_the_store_does_not_take_are_refused(option: str, complaint
 def test_options_of_a_store_come_from_a_file_too(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("framework.toml").write_text('[store-option]\nlock_timeout = "soon"\n')
     monkeypatch.setenv("FRAMEWORK_CONFIG", "framework.toml")
-    assert "lock_timeout: Input should be a valid number" in state("list").stderr
+    assert "lock_timeout: it must be a valid number" in state("list").stderr
     assert listed("--store-option", "lock_timeout=1") == []
 
 
@@ -210,5 +211,14 @@ def test_the_store_of_an_installed_plugin_is_found_by_its_name() -> None:
 def test_what_the_store_of_a_plugin_must_be_told_is_asked_for() -> None:
     result = state("list", "--store", "shelf:there")
     assert result.exit_code == 2
-    assert "the options of the store shelf cannot be used: shelf: Field required" in result.stderr
-    assert "options of the store shelf: lock_timeout, shelf" in result.stderr
+    assert "the options of the store shelf cannot be used: shelf: it is required" in result.stderr
+    assert "options of the store shelf: lock_timeout (float, default 30.0); shelf (int, required)" in result.stderr
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_run_finds_the_store_of_an_installed_plugin_that_it_does_not_run() -> None:
+    args = ["run", "--plugin", "keycount", "--stop-at-end", "--input", "a.tsv", "--store", "shelf:there"]
+    Path("a.tsv").write_text("a\t1\n")
+    done = framework(*args, "--store-option", "shelf=3", cwd=Path.cwd())
+    assert done.returncode == 0, done.stderr
+    assert set(listed("--store", "shelf:there", "--store-option", "shelf=3")) == {"framework-keycount"}

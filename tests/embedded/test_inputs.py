@@ -63,12 +63,17 @@ def test_csv_from_windows(file) -> None:
     ("content", "says"),
     [
         ("a,b\n1,2\n", "line 1: there is no column 'k'; the columns are a, b"),
-        ("k,v\n1,2\n3\n", "line 3: 1 fields where the header has 2"),
+        ("k,v\n1,2\n3\n", "line 3: 1 field where the header has 2"),
         ("k,v\n1,2,3\n", "line 2: 3 fields where the header has 2"),
         ("k,v,k\n", "line 1: two columns have the name 'k'"),
         ("", "has no header line"),
-        ('k\n"open\n', "line 2: not CSV: unexpected end of data"),
+        ('k\n"open\n', "line 2: not CSV: the file ends within quotes; a quote is not closed"),
         ('k\n"a"b\n', "line 2: not CSV: "),
+        (
+            'k\n"open\n\n',
+            "line 3: not CSV: the file ends within quotes; a quote is not closed in the row that begins in ",
+        ),
+        ("k\ra\r", "line 1: not CSV: a carriage return (CR) within a field"),
         (b"k\nok\n\xff\n", "line 3: not UTF-8"),
     ],
 )
@@ -77,6 +82,64 @@ def test_bad_csv_names_file_and_line(file, content: str | bytes, says: str) -> N
     message = refusal(path, key="k")
     assert message.startswith(path)
     assert says in message
+
+
+@pytest.mark.parametrize("length", [131_073, 5_000_000])
+def test_a_csv_field_of_any_length_that_a_record_may_have_is_read(file, length: int) -> None:
+    (record,) = Input(file("a.csv", f"k,v\na,{'x' * length}\n"), key="k")
+    assert json.loads(record.value or b"") == {"k": "a", "v": "x" * length}
+
+
+def test_a_quote_that_is_not_closed_ends_before_memory_is_full(file, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framework.embedded.inputs._MAX_FIELD_CHARACTERS", 200_000)
+    limit = csv.field_size_limit(100_000)
+    try:
+        path = file("a.csv", 'k,v\na,1\nb,"' + "open\n" * 100_000)
+        assert "in the row that begins in line 3" in (message := refusal(path))
+        assert "not CSV: a field of more than 67,108,864 characters, as where a quote" in message
+    finally:
+        csv.field_size_limit(limit)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", " "])
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_other_delimiters(file, name: str, delimiter: str) -> None:
+    text = 'k,n,"v ;|\t"\r\na,"1,5",x\r\n'.replace(",", delimiter).encode()
+    path = file(name, gzip.compress(text) if name.endswith(".gz") else text)
+    value = json.dumps({"k": "a", "n": f"1{delimiter}5", "v ;|\t": "x"}, separators=(",", ":")).encode()
+    assert list(Input(path, key="k", delimiter=delimiter)) == [InputRecord(b"a", value, 2)]
+
+
+@pytest.mark.parametrize(
+    ("header", "key", "suggested"),
+    [
+        ("k;v", "k", "';'"),
+        ("k;v", None, "';'"),
+        ("k\tv\tw", None, "tab"),
+        ("k|v", None, "'|'"),
+        ("k;a, b;c;d", "k", "';'"),
+    ],
+)
+def test_a_header_with_another_delimiter_suggests_the_option(
+    file, header: str, key: str | None, suggested: str
+) -> None:
+    message = refusal(file("a.csv", f"{header}\n1;2;3\n"), key=key)
+    assert ", line 1: " in message
+    assert f"try --input-delimiter {suggested}" in message
+
+
+def test_a_delimiter_that_is_named_is_not_doubted(file) -> None:
+    (record,) = Input(file("a.csv", "a;b\n1;2\n"), delimiter=",")
+    assert json.loads(record.value or b"") == {"a;b": "1;2"}
+
+
+def test_a_missing_column_suggests_no_delimiter_where_none_is_likely(file) -> None:
+    assert "--input-delimiter" not in refusal(file("a.csv", "a,b;c,d\n1,2,3\n"), key="k")
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.ndjson"])
+def test_only_csv_has_a_delimiter(file, name: str) -> None:
+    assert "only csv has a delimiter; name the format csv" in refusal(file(name, "a;1\n"), delimiter=";")
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1))
@@ -159,6 +222,58 @@ def test_tsv_lines(file) -> None:
 
 def test_tsv_has_no_fields_to_choose_a_key_from(file) -> None:
     assert "leave the key out, or name the format" in refusal(file("a.tsv", "a\t1\n"), key="user")
+
+
+# encodings
+
+TEXT = {
+    "csv": "k,v\r\nçà,ਊ ਊ\r\n",
+    "ndjson": '{"k":"çà","v":"ਊ ਊ"}\n',
+    "tsv": "çà\tਊ ਊ\n",
+}
+"""With a letter, U+0A0A, whose bytes in UTF-16 look like the ends of lines."""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize("format", ["csv", "ndjson", "tsv"])
+def test_keys_and_values_of_any_encoding_become_utf8(file, format: InputFormat, encoding: str, marked: bool) -> None:  # noqa: A002
+    text = "\ufeff" + TEXT[format] if marked and encoding in ("utf-8", "utf-16-le", "utf-16-be") else TEXT[format]
+    path = file("a", text.encode(encoding))
+    key = None if format == "tsv" else "k"
+    (record,) = Input(path, format=format, key=key, encoding=encoding)
+    value = "ਊ ਊ" if format == "tsv" else '{"k":"çà","v":"ਊ ਊ"}'
+    assert record == InputRecord("çà".encode(), value.encode(), 2 if format == "csv" else 1)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_one_byte_a_character(file, name: str) -> None:
+    text = "stadt;größe\r\nKöln;1€\r\n".encode("cp1252")
+    path = file(name, gzip.compress(text) if name.endswith(".gz") else text)
+    (record,) = Input(path, key="stadt", delimiter=";", encoding="cp1252")
+    assert record == InputRecord("Köln".encode(), '{"stadt":"Köln","größe":"1€"}'.encode(), 2)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize(("name", "content"), [("a.csv", "k,v\na,é\n"), ("a.ndjson", '{"k": "é"}\n')])
+def test_bytes_in_another_encoding_suggest_the_option(file, name: str, content: str, encoding: str) -> None:
+    path = file(name, content.encode(encoding))
+    message = refusal(path, key="k")
+    assert f"such as --input-encoding {encoding}" in message
+    assert list(Input(path, key="k", encoding=encoding))
+
+
+def test_tsv_that_begins_as_utf16_is_refused_and_other_bytes_are_taken(file) -> None:
+    assert "--input-encoding utf-16" in refusal(file("a.tsv", "a\t1\n".encode("utf-16")))
+    assert list(Input(file("a.tsv", b"\xe9\t\0\n"))) == [InputRecord(b"\xe9", b"\0", 1)]
+
+
+def test_bytes_that_the_named_encoding_does_not_have(file) -> None:
+    path = file("a.tsv", b"a\t1\nb\t\xff\n")
+    records = iter(Input(path, encoding="ascii"))
+    assert next(records).key == b"a"
+    with pytest.raises(UsageError, match=r"a\.tsv, line 2: not ascii: .* name another --input-encoding"):
+        next(records)
 
 
 # all

@@ -45,7 +45,7 @@ def refused(done: subprocess.CompletedProcess[str], status: int, *texts: str) ->
         (["--plugin", "keycuont"], 2, ["keycuont", "did you mean keycount"]),
         (["--plugin", "keycount", "--option", "fild=x"], 2, ["unknown option fild"]),
         (["--plugin", "sumbykey"], 2, ["field"]),
-        (["--plugin", "keycount", "--codec", "jsn"], 2, ["no codec named 'jsn'", "json, msgpack"]),
+        (["--plugin", "keycount", "--codec", "jsn"], 2, ["no codec named 'jsn' (did you mean json?)"]),
         (["--plugin", "keycount", "--store", "sqlit"], 2, ["no store named 'sqlit'", "sqlite"]),
         (["--plugin", "keycount", "--key-format", "utf9"], 2, ["unknown format 'utf9'", "utf8"]),
         (["--plugin", "keycount", "--topic", "t"], 2, ["no broker is named", "KAFKA_BOOTSTRAP_SERVERS"]),
