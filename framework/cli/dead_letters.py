@@ -43,13 +43,13 @@ def dead_letters() -> None:
 
 def _topic_options(command: F) -> F:
     """What both commands take; arguments `topic`, `bootstrap_servers`, `kafka` and `connect_timeout`."""
-    topic = framework_option("--topic", required=True, metavar="T", help="The topic of the dead letters.")
+    topic = framework_option("--topic", required=True, metavar="T", help="Topic of the dead letters.")
     return topic(kafka_options(log_options(command)))
 
 
 @dead_letters.command("list")
 @_topic_options
-@framework_option("--top", type=click.IntRange(1), metavar="N", help="Only the latest N.")
+@framework_option("--top", type=click.IntRange(1), metavar="N", help="Show only the latest N.")
 @framework_option("--json", "as_json", is_flag=True, help="Print an array of objects.")
 def list_letters(*, top: int | None, as_json: bool, **broker: Any) -> None:
     """List the dead letters of a topic up to its end, the latest last, each once.
@@ -68,16 +68,20 @@ def list_letters(*, top: int | None, as_json: bool, **broker: Any) -> None:
 
 @dead_letters.command()
 @_topic_options
-@framework_option("--to", metavar="T", help="Send to this topic, by key; else to the partition that each came from.")
+@framework_option(
+    "--to",
+    metavar="T",
+    help="Topic to send to, partitioned by key; by default the partition that each record came from.",
+)
 @framework_option(
     "--replay-group",
     "group",
     default="framework-replay",
     show_default=True,
     metavar="NAME",
-    help="The consumer group that remembers how far the topic was replayed.",
+    help="Consumer group that stores how far the topic was replayed.",
 )
-@framework_option("--json", "as_json", is_flag=True, help="Print what was sent as an object.")
+@framework_option("--json", "as_json", is_flag=True, help="Print the summary as a JSON object.")
 def replay(*, to: str | None, group: str, as_json: bool, **broker: Any) -> None:
     """Send dead letters again, up to the end of their topic, and remember how far that went.
 

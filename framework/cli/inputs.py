@@ -36,13 +36,13 @@ def input_text_options(command: F) -> F:
         framework_option(
             "--input-encoding",
             metavar="NAME",
-            help="The encoding of the file, such as utf-16 or cp1252; UTF-8 by default.",
+            help="Encoding of the file, such as utf-16 or cp1252; UTF-8 by default.",
         ),
         framework_option(
             "--input-delimiter",
             type=DELIMITER,
             metavar="CHARACTER",
-            help="The character between the columns of a CSV file, such as ';' or tab; a comma by default.",
+            help="Character between the columns of a CSV file, such as ';' or tab; a comma by default.",
         ),
     ):
         command = option(command)

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
+from framework.borders import describe, message_of
 from framework.cli.options import Group, Settings
 from framework.errors import FrameworkError
 
@@ -48,7 +49,7 @@ class _Root(Group):
         sys.exit(status if isinstance(status, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader of stdout that has seen enough (`| head`) ends it without a word."""
+        """Run the command; it ends without a message when the reader of stdout has closed the pipe (`| head`)."""
         try:
             try:
                 return super().invoke(ctx)
@@ -63,7 +64,7 @@ class _Root(Group):
 
 
 def _verdict(error: Exception) -> tuple[str, int]:
-    """What to say of an error, and the exit status."""
+    """The message for an error, and the exit status."""
     if isinstance(error, FrameworkError):
         return f"error: {error}", error.exit_status
     if isinstance(error, click.UsageError) and error.ctx is not None:
@@ -71,9 +72,8 @@ def _verdict(error: Exception) -> tuple[str, int]:
     if isinstance(error, click.ClickException):
         return f"error: {error.format_message()}", error.exit_code
     if isinstance(error, OSError):
-        return f"error: {error} (use --debug for the traceback)", 1
-    kind = type(error).__name__
-    return f"unexpected error: {kind}: {error} (use --debug for the traceback; please report)", 1
+        return f"error: {message_of(error)} (use --debug for the traceback)", 1
+    return f"unexpected error: {describe(error)} (use --debug for the traceback; please report)", 1
 
 
 @click.group(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 import click
 from click.core import ParameterSource
 
-from framework._closest import closest
+from framework._closest import closest_or_all
 from framework.cli import logs
 from framework.errors import UsageError
 from framework.kafka.settings import SettingError, check_servers, check_setting, check_together
@@ -297,7 +297,7 @@ def _debug_option() -> Option:
         is_eager=True,
         expose_value=False,
         callback=_set_debug,
-        help="Show tracebacks, and log more.",
+        help="Log more, and show the traceback of an error.",
     )
 
 
@@ -309,7 +309,7 @@ def _config_option() -> Option:
         expose_value=False,
         callback=_read_config,
         metavar="FILE.toml",
-        help="Take options from this file. Each is a variable too: FRAMEWORK_STATE_DIR for --state-dir.",
+        help="File with options. Each option is also a variable, such as FRAMEWORK_STATE_DIR for --state-dir.",
     )
 
 
@@ -367,10 +367,7 @@ def _defaults(ctx: click.Context, document: dict[str, Any], file: Path) -> dict[
                 ctx.meta[_PLACE + option.name] = f"{file}: {place}{key}"
                 defaults[option.name] = _checked(option, value, ctx)
             elif name not in (known := _keys_below(level, ctx)):
-                raise UsageError(
-                    f"{file}: unknown key {place}{key}{closest(name, [*known, *tables])}; allowed here: "
-                    + ", ".join(sorted({*known, *(f"[{place}{table}]" for table in tables)}))
-                )
+                raise UsageError(f"{file}: unknown key {place}{key}{closest_or_all(name, [*known, *tables])}")
         table, place = table.get(following, {}), f"{place}{following}."
     return defaults
 
@@ -431,7 +428,7 @@ def log_options(command: F) -> F:
         show_default=True,
         expose_value=False,
         callback=_log_format,
-        help="How messages on stderr look.",
+        help="Format of the messages on stderr.",
     )(command)
 
 
@@ -447,23 +444,23 @@ def store_options(command: F) -> F:
             type=click.Path(file_okay=False, path_type=Path),
             default=Path("state"),
             show_default="./state",
-            help="Directory of the stores sqlite and file, where --store names no location.",
+            help="Directory of the stores sqlite and file, unless --store gives a location.",
         ),
         framework_option(
             "--store-option",
             "store_options",
             cls=MappingOption,
-            help="An option of the store, such as lock_timeout=60. Repeatable.",
+            help="Option of the store, such as lock_timeout=60. Repeatable.",
         ),
         framework_option(
             "--store",
             default="sqlite",
             show_default=True,
             metavar="NAME[:LOCATION]",
-            help="Where state is kept: sqlite, file, memory or a plugin's store, such as sqlite:/var/lib/state.",
+            help="Store of the state: sqlite, file, memory or a plugin's, with a location as in sqlite:/var/lib/state.",
         ),
         framework_option(
-            "--group", metavar="NAME", help="The consumer group, whose state it is; framework-PLUGIN by default."
+            "--group", metavar="NAME", help="Consumer group that owns the state; framework-PLUGIN by default."
         ),
     ):
         command = option(command)
@@ -473,7 +470,7 @@ def store_options(command: F) -> F:
 def codec_option(command: F) -> F:
     """`--codec`: argument `codec`."""
     return framework_option(
-        "--codec", default="json", show_default=True, metavar="json|msgpack", help="How new state is written."
+        "--codec", default="json", show_default=True, metavar="json|msgpack", help="Format of new state."
     )(command)
 
 
@@ -501,7 +498,7 @@ def kafka_options(command: F) -> F:
             type=DURATION,
             default="30s",
             show_default=True,
-            help="How long to wait for a broker that is not there yet.",
+            help="Time to wait for a broker that does not answer.",
         ),
         framework_option(
             "--kafka",
@@ -509,8 +506,9 @@ def kafka_options(command: F) -> F:
             variables=True,
             check=check_setting,
             check_together=check_together,
-            help="A setting of the Kafka client, such as security_protocol=SASL_SSL, sasl_mechanism, "
-            "sasl_plain_username, sasl_plain_password, ssl_cafile; each also as FRAMEWORK_KAFKA_<SETTING>.",
+            help="Setting of the Kafka client, such as security_protocol=SASL_SSL, sasl_mechanism, "
+            "sasl_plain_username, sasl_plain_password, ssl_cafile. Each is also a variable FRAMEWORK_KAFKA_<SETTING>. "
+            "Repeatable.",
         ),
         framework_option(
             "--bootstrap-servers",
@@ -518,7 +516,7 @@ def kafka_options(command: F) -> F:
             show_envvar=True,
             type=Servers(),
             metavar="HOST:PORT,…",
-            help="The Kafka to use.",
+            help="Servers of the Kafka cluster.",
         ),
     ):
         command = option(command)

@@ -28,15 +28,20 @@ __all__ = ["produce"]
 
 @click.command(cls=Command)
 @click.argument("file")
-@framework_option("--topic", required=True, metavar="T", help="Where the records go.")
-@framework_option("--key", metavar="FIELD", help="The column of a CSV file, or the JSON field (a.b), that is the key.")
-@framework_option("--format", type=click.Choice(INPUT_FORMATS), help="How FILE is read; told from its name by default.")
+@framework_option("--topic", required=True, metavar="T", help="Topic to send to.")
+@framework_option("--key", metavar="FIELD", help="Column of a CSV file, or JSON field (a.b), that is the key.")
+@framework_option("--format", type=click.Choice(INPUT_FORMATS), help="Format of FILE; by default from its name.")
 @input_text_options
 @framework_option("--group", metavar="G", help="On the embedded broker: send no faster than this group applies.")
-@framework_option("--create", type=click.IntRange(min=1), metavar="PARTITIONS", help="Create the topic if missing.")
+@framework_option(
+    "--create",
+    type=click.IntRange(min=1),
+    metavar="PARTITIONS",
+    help="Create the topic with this many partitions if it does not exist.",
+)
 @kafka_options
 @log_options
-@framework_option("--json", "as_json", is_flag=True, help="Print what was sent as an object.")
+@framework_option("--json", "as_json", is_flag=True, help="Print the summary as a JSON object.")
 def produce(
     file: str,
     topic: str,

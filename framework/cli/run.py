@@ -57,116 +57,122 @@ _format_metavar: Final = "|".join(FORMATS)
     multiple=True,
     required=True,
     metavar="NAME",
-    help="What to run: an installed plugin, DIST:NAME, path/to/file.py[:Class] or module:Class. Repeatable.",
+    help="Plugin to run: the name of an installed one, DIST:NAME, path/to/file.py[:Class] or module:Class. Repeatable.",
 )
-@framework_option("--topic", "topics", multiple=True, metavar="T", help="What to read. Repeatable.")
+@framework_option("--topic", "topics", multiple=True, metavar="T", help="Topic to read. Repeatable.")
 @framework_option(
     "--topic-pattern",
     type=PATTERN,
-    help="Read all topics whose whole name matches, also those that are created later.",
+    help="Read all topics whose whole name matches, including topics that are created later.",
 )
 @kafka_options
 @store_options
 @codec_option
 @framework_option(
-    "--checkpoint-interval", type=DURATION, default="1s", show_default=True, help="How often state is stored."
+    "--checkpoint-interval", type=DURATION, default="1s", show_default=True, help="Time between two checkpoints."
 )
 @framework_option(
     "--start",
     type=TIMESTAMP,
     default="earliest",
     show_default=True,
-    help="Where a partition that has no state begins.",
+    help="Position at which a partition without state begins.",
 )
 @framework_option(
     "--on-out-of-range",
     type=click.Choice(["stop", "rebuild", "continue"]),
     default="stop",
     show_default=True,
-    help="What to do where the log does not hold the stored position any more.",
+    help="If the log no longer holds the stored position: stop, build the state again from the log's beginning, "
+    "or continue without the lost records.",
 )
 @framework_option(
     "--on-missing-state",
     type=click.Choice(["stop", "rebuild", "continue"]),
     default="stop",
     show_default=True,
-    help="What to do where Kafka knows newer state of a partition than the store has: rebuild builds it anew from the "
-    "log's beginning, continue goes on with the older state.",
+    help="If Kafka knows newer state of a partition than the store has: stop, build the state again from the log's "
+    "beginning, or continue with the older state.",
 )
 @framework_option(
     "--on-error",
     type=click.Choice(["stop", "skip", "dead-letter"]),
     default="stop",
     show_default=True,
-    help="What to do with a record that cannot be applied.",
+    help="If a record cannot be applied: stop, skip the record, or send it to the --dead-letter-topic.",
 )
 @framework_option(
-    "--dead-letter-topic", metavar="T", help="Where such records go, with their reason, with --on-error dead-letter."
+    "--dead-letter-topic",
+    metavar="T",
+    help="Topic for records that failed, with the reason; for --on-error dead-letter.",
 )
 @framework_option(
     "--retries",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="How often such a record is tried again before that.",
+    help="Retries for a failing record before --on-error applies.",
 )
 @framework_option(
     "--retry-backoff",
     type=DURATION,
     default="100ms",
     show_default=True,
-    help="How long its partition waits before the first retry; twice as long before each next, up to a minute.",
+    help="Time before the first retry. It doubles before each further retry, up to a minute. Only the partition of "
+    "the failing record waits.",
 )
 @framework_option(
     "--isolation-level",
     type=click.Choice(["read_committed", "read_uncommitted"]),
     default="read_committed",
     show_default=True,
-    help="Whether records of aborted transactions are left out.",
+    help="read_committed leaves out records of aborted transactions.",
 )
-@framework_option("--key-format", metavar=_format_metavar, help="How keys are read; else as the plugin says.")
-@framework_option("--value-format", metavar=_format_metavar, help="How values are read; else as the plugin says.")
+@framework_option("--key-format", metavar=_format_metavar, help="Format of the keys; by default the plugin's.")
+@framework_option("--value-format", metavar=_format_metavar, help="Format of the values; by default the plugin's.")
 @framework_option(
-    "--option", "options", cls=MappingOption, help="An option of a plugin, also as PLUGIN.NAME=VALUE. Repeatable."
+    "--option", "options", cls=MappingOption, help="Option of the plugin; PLUGIN.NAME=VALUE if several run. Repeatable."
 )
 @framework_option(
     "--stop-at-end",
     is_flag=True,
-    help="Stop once all that was in the topics at the start is stored, by this worker or by others.",
+    help="Stop when every record that the topics held at the start is stored, by this worker or another.",
 )
 @framework_option(
     "--stall-timeout",
     type=DURATION,
     default="60s",
     show_default=True,
-    help="How long a partition that has records may make no progress before that is reported.",
+    help="Time without progress after which a partition that has records is reported as stalled.",
 )
 @framework_option(
     "--on-stall",
     type=click.Choice(["warn", "stop"]),
     default="warn",
     show_default=True,
-    help="Whether that ends the worker, too.",
+    help="On a stall: warn, or stop the worker.",
 )
 @framework_option(
     "--shutdown-timeout",
     type=DURATION,
     default="30s",
     show_default=True,
-    help="How long a stop after SIGINT or SIGTERM may take; then the run ends as in a crash, with status 1.",
+    help="Time for a stop after SIGINT or SIGTERM. Then the run ends as in a crash, with status 1.",
 )
-@framework_option("--embedded", is_flag=True, help="Use the embedded broker, with generated traffic.")
-@framework_option("--input", metavar="FILE", help="Feed this file (or -) through the embedded broker.")
-@framework_option("--input-key", metavar="FIELD", help="The column or field of the input that is the key.")
-@framework_option("--input-format", type=click.Choice(INPUT_FORMATS), help="What the input is, if not by its name.")
+@framework_option("--embedded", is_flag=True, help="Run on the embedded broker, with generated traffic.")
+@framework_option("--input", metavar="FILE", help="File to read, through the embedded broker; - is standard input.")
+@framework_option("--input-key", metavar="FIELD", help="Column or field of the input that is the key.")
+@framework_option(
+    "--input-format", type=click.Choice(INPUT_FORMATS), help="Format of the input; by default from the file's name."
+)
 @input_text_options
 @log_options
-@framework_option("--json", "as_json", is_flag=True, help="Print the result as NDJSON, an object a key.")
+@framework_option("--json", "as_json", is_flag=True, help="Print the result as NDJSON, one object for each key.")
 @click.pass_context
 def run(ctx: click.Context, /, **given: Any) -> None:
     """Run plugins over Kafka topics, until SIGINT or SIGTERM.
 
-    With nothing that names a Kafka or an input, it runs on the embedded broker, with generated traffic.
+    Without --bootstrap-servers and --input, it runs on the embedded broker, with generated traffic.
 
     \b
     Examples:

@@ -113,16 +113,18 @@ def list_state(
 @state.command()
 @click.argument("plugin")
 @_reading_options
-@framework_option("--key", metavar="K", help="Only this key, written as the table or --json shows it.")
-@framework_option("--top", type=click.IntRange(1), metavar="N", help="Only the N keys of the greatest values.")
+@framework_option("--key", metavar="K", help="Show only this key, written as in the table or in --json.")
+@framework_option("--top", type=click.IntRange(1), metavar="N", help="Show only the N keys with the greatest values.")
 @framework_option(
-    "--by", metavar="FIELD", help="Order by this field of the values, such as total, a.b, or 0 for a list's first item."
+    "--by",
+    metavar="FIELD",
+    help="Field of the values to order by, such as total, a.b, or 0 for the first item of a list.",
 )
 @framework_option(
     "--limit",
     type=click.IntRange(0),
     metavar="N",
-    help="Show at most N keys; 0 shows all. The default is 100 on a terminal, else 0.",
+    help="Show at most N keys, or all with 0. The default is 100 on a terminal, else 0.",
 )
 @_json_option
 @click.pass_context

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from framework._closest import closest
+from framework._closest import closest, closest_or_all
 
 __all__ = [
     "SESSION_TIMEOUT_MS",
@@ -131,7 +131,7 @@ def check_setting(name: str, value: Any) -> tuple[str, Any]:
     """The setting's name as aiokafka writes it, and its value with the right type. Raises `SettingError`."""
     setting = name.replace("-", "_").replace(".", "_")
     if setting not in SETTINGS:
-        known = closest(setting, SETTINGS) or f"; known: {', '.join(SETTINGS)}"
+        known = closest_or_all(setting, SETTINGS)
         raise SettingError(setting, f"unknown Kafka setting {name}{known}")
     return setting, SETTINGS[setting](setting, value)
 

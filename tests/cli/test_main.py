@@ -133,9 +133,7 @@ def test_a_bad_config_file_is_a_usage_error(tmp_path: Path) -> None:
     file.write_text("bootstrap-server = 'x'")
     result = invoke("state", "list", "--config", str(file))
     assert result.exit_code == 2
-    assert result.stderr.startswith(
-        f"error: {file}: unknown key bootstrap-server (did you mean bootstrap-servers?); allowed here: "
-    )
+    assert result.stderr == f"error: {file}: unknown key bootstrap-server (did you mean bootstrap-servers?)\n"
 
 
 def run(*args: str) -> "subprocess.CompletedProcess[str]":

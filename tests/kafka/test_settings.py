@@ -31,7 +31,7 @@ SASL = {"security_protocol": "SASL_SSL", "sasl_plain_username": "ann", "sasl_pla
         ("client_id", 7, "must be a text, not a int"),
         ("sasl_plain_password", "", "is empty"),
         ("sasl_plain_pasword", "hunter2", "unknown Kafka setting sasl_plain_pasword (did you mean sasl_plain_password"),
-        ("zzz", "hunter2", "known: client_id, "),
+        ("zzz", "hunter2", "there are: client_id, "),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_with_what_it_may_be(name, value, told):
