@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Self
 
-from framework.borders import message_of
+from framework.borders import located, message_of
 from framework.output import OutputRecord
 from framework.records import Headers, Record, TopicPartition
 
@@ -22,7 +22,7 @@ DEAD_LETTER_HEADERS = (
 )
 """Headers of every dead letter, behind those that the record came with. The first four name it: a reader drops repeats
 by them. `timestamp` is the record's own, in milliseconds since the epoch; `error` is the class of what was raised, and
-`message` its text; `time` is when that was, in ISO 8601."""
+`message` its text, with the file and line of the plugin that raised it; `time` is when that was, in ISO 8601."""
 
 NULL_HEADER = "framework-dead-letter-null"
 """Header of the dead letter of a record with a null key and a null value, right before the others. The producer takes
@@ -47,7 +47,7 @@ def to_dead_letter(topic: str, record: Record, plugin: str, error: BaseException
         record.offset,
         record.timestamp,
         type(error).__name__,
-        message_of(error),
+        located(message_of(error), error),
         datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
     reason = tuple(

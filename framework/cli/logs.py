@@ -5,6 +5,8 @@ import logging
 from datetime import UTC, datetime
 from typing import Literal
 
+from framework.borders import describe
+
 __all__ = ["configure"]
 
 _PLAIN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -61,7 +63,7 @@ class _TextFormatter(logging.Formatter):
         text = f"{self.formatTime(record, self.datefmt)} {level} {record.getMessage()}"
         if record.exc_info and record.exc_info[1]:
             error = record.exc_info[1]
-            text += f": {type(error).__name__}: {error}"
+            text += f": {describe(error)}"
             if self._tracebacks:
                 text += "\n" + self.formatException(record.exc_info)
         return text

@@ -2,6 +2,7 @@ import json
 import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Literal
 
 import pytest
 
@@ -68,6 +69,26 @@ def test_a_traceback_is_for_debugging(capsys: pytest.CaptureFixture[str]) -> Non
     logs.configure("text", debug=True)
     log_an_error()
     assert "Traceback" in capsys.readouterr().err
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_an_error_whose_text_cannot_be_made_is_logged(
+    capsys: pytest.CaptureFixture[str],
+    format: Literal["text", "json"],  # noqa: A002 - as it is named there
+    debug: bool,
+) -> None:
+    logs.configure(format, debug=debug)
+    log.error("it failed", exc_info=UnspeakableError())
+    output = capsys.readouterr().err
+    assert "it failed" in output
+    assert "UnspeakableError" in output
+    assert "Logging error" not in output
 
 
 def test_json_carries_the_traceback_in_a_field(capsys: pytest.CaptureFixture[str]) -> None:
