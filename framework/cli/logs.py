@@ -2,8 +2,9 @@
 
 import json
 import logging
+import sys
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TextIO
 
 from framework.borders import describe
 
@@ -14,13 +15,27 @@ _PLAIN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctim
 
 def configure(format: Literal["text", "json"] = "text", *, debug: bool = False) -> None:  # noqa: A002 - its name in --log-format
     """Send log messages to stderr: those of framework from INFO on, of others from WARNING on; all with `debug`."""
-    handler = logging.StreamHandler()
+    handler = _StderrHandler()
     handler.setFormatter(_JsonFormatter() if format == "json" else _TextFormatter(tracebacks=debug))
     if not debug:
         handler.addFilter(_News())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("framework").setLevel(logging.DEBUG if debug else logging.INFO)
     logging.getLogger("aiokafka").setLevel(logging.INFO if debug else logging.WARNING)
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what `sys.stderr` is at the time of each message.
+
+    While a progress bar or a status line is drawn, rich replaces `sys.stderr`, so that messages stand above it.
+    """
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
 
 
 _NO_NEWS = (
