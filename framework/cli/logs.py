@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal, TextIO
 
 from framework.borders import describe
+from framework.kafka.messages import KafkaMessages
 
 __all__ = ["configure"]
 
@@ -18,7 +19,7 @@ def configure(format: Literal["text", "json"] = "text", *, debug: bool = False) 
     handler = _StderrHandler()
     handler.setFormatter(_JsonFormatter() if format == "json" else _TextFormatter(tracebacks=debug))
     if not debug:
-        handler.addFilter(_News())
+        handler.addFilter(KafkaMessages())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("framework").setLevel(logging.DEBUG if debug else logging.INFO)
     logging.getLogger("aiokafka").setLevel(logging.INFO if debug else logging.WARNING)
@@ -36,36 +37,6 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
         return sys.stderr
-
-
-_NO_NEWS = (
-    "because it is rebalancing",  # heartbeats in each rebalance
-    "GroupCoordinatorNotAvailableError",  # a new broker's first group, asked for again at once
-)
-
-
-_REPEAT_SECONDS = 10.0
-"""How long a message of aiokafka's is not repeated: for a topic that was deleted it has hundreds a second."""
-_REMEMBERED = 1000
-
-
-class _News(logging.Filter):
-    """Drops what aiokafka warns of although it is as it should be, and what it has just said."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not record.name.startswith("aiokafka"):
-            return True
-        message = record.getMessage()
-        if any(text in message for text in _NO_NEWS) or record.created < self._said.get(message, 0.0) + _REPEAT_SECONDS:
-            return False
-        if len(self._said) >= _REMEMBERED:
-            self._said.clear()
-        self._said[message] = record.created
-        return True
 
 
 class _TextFormatter(logging.Formatter):

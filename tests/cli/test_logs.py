@@ -112,22 +112,6 @@ def test_levels(capsys: pytest.CaptureFixture[str], debug: bool) -> None:
     assert said == (detail + always if debug else always)
 
 
-def test_what_aiokafka_says_again_and_again_is_said_now_and_then(capsys, monkeypatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr("time.time", lambda: now)
-    monkeypatch.setattr("time.time_ns", lambda: int(now * 1e9))
-    logs.configure("text")
-    for _ in range(100):
-        logging.getLogger("aiokafka.cluster").error("Topic %s not found in cluster metadata", "a")
-        logging.getLogger("aiokafka.cluster").error("Topic %s not found in cluster metadata", "b")
-        log.warning("ours")
-        now += 0.15
-    said = [line.split(" ", 1)[1] for line in capsys.readouterr().err.splitlines()]
-    assert said.count("error Topic a not found in cluster metadata") == 2
-    assert said.count("error Topic b not found in cluster metadata") == 2
-    assert said.count("warning ours") == 100
-
-
 def test_configuring_again_replaces(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json")
     logs.configure("text")
