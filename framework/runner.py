@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from framework.borders import describe, is_plugin_failure
-from framework.embedded.broker import EmbeddedBroker, PatientAssignor, is_embedded
+from framework.embedded.broker import SESSION_TIMEOUT_MS, EmbeddedBroker, PatientAssignor, is_embedded
 from framework.embedded.feed import Feed
 from framework.embedded.inputs import InputRecord
 from framework.errors import ProcessingError, RecordsLostError, UsageError
@@ -99,6 +99,7 @@ class Runner:
         self._definitions = self._define()
         self.worker: Worker | None = None
         self._source: KafkaSource | None = None
+        self._session_timeout_ms = _SESSION_TIMEOUT_MS
         self._failure_log: FailureLog | None = None
         self._restored: tuple[int, int] | None = None
         self._run: asyncio.Task[None] | None = None
@@ -188,7 +189,10 @@ class Runner:
         settings = self.settings
         embedded = is_embedded(cluster.cluster_id)
         isolation_level = "read_uncommitted" if embedded else settings.isolation_level
-        consumer = {**settings.consumer, "bootstrap_servers": servers, "session_timeout_ms": self._session_timeout_ms}
+        shares_embedded = embedded and settings.bootstrap_servers is not None
+        session_timeout_ms = SESSION_TIMEOUT_MS if shares_embedded else _SESSION_TIMEOUT_MS
+        consumer = {"session_timeout_ms": session_timeout_ms, **settings.consumer, "bootstrap_servers": servers}
+        self._session_timeout_ms = consumer["session_timeout_ms"]
         consumer.setdefault("heartbeat_interval_ms", min(_HEARTBEAT_MS, consumer["session_timeout_ms"] // 3))
         consumer.setdefault("rebalance_timeout_ms", max(60_000, consumer["session_timeout_ms"]))
         self._source = source = KafkaSource(
@@ -256,19 +260,16 @@ class Runner:
         """How far it is; None while it connects. Call it in the run's event loop."""
         if self.worker is None or self._source is None:
             return None
-        return read_figures(self.worker.assignment, self.worker.saver, self._source.log_ends, self._restored)
+        return read_figures(
+            self.worker.assignment,
+            self.worker.saver,
+            self._source.log_ends,
+            loaded=self._restored,
+            session_timeout=self._session_timeout_ms / 1000,
+        )
 
     def _on_restored(self, done: int, total: int) -> None:
         self._restored = (done, total) if done < total else None
-
-    @property
-    def session_timeout(self) -> float:
-        """Seconds for which the group waits for a member that says nothing."""
-        return self._session_timeout_ms / 1000
-
-    @property
-    def _session_timeout_ms(self) -> int:
-        return int(self.settings.consumer.get("session_timeout_ms", _SESSION_TIMEOUT_MS))
 
     async def _summarize(self, store: Store, run_io: IOThread, began: float) -> Summary:
         seconds = asyncio.get_running_loop().time() - began

@@ -174,7 +174,7 @@ def run(ctx: click.Context, /, **given: Any) -> None:
 
 async def _run(runner: Runner, input: Input | None) -> None:  # noqa: A002 - the name of the option
     """Run to the end, and show how it goes."""
-    async with Status(runner.figures, session_timeout=runner.session_timeout, input=input):
+    async with Status(runner.figures, input=input):
         await runner.run()
 
 

@@ -40,18 +40,16 @@ class Status:
         self,
         read: Callable[[], Figures | None],
         *,
-        session_timeout: float,
         input: Input | None = None,  # noqa: A002 - the name of the option
         console: Console | None = None,
         log_seconds: float = _LOG_SECONDS,
     ) -> None:
-        """`read` gives the figures, None while the run connects. `session_timeout`: for how many seconds the group
-        waits for a member that died. `input`: the file that is fed. `console`: stderr by default. `log_seconds`: the
-        time between two messages where the console is no terminal.
+        """`read` gives the figures, None while the run connects. `input`: the file that is fed. `console`: stderr by
+        default. `log_seconds`: the time between two messages where the console is no terminal.
         """
         self._console = console or Console(stderr=True, soft_wrap=True)
         self._read = read
-        self._text = StatusText(session_timeout, input, _WINDOW if self._console.is_terminal else 2)
+        self._text = StatusText(input, _WINDOW if self._console.is_terminal else 2)
         self._log_seconds = log_seconds
         self._line = Text()
         self._showing: asyncio.Task[None] | None = None
@@ -103,9 +101,8 @@ class Status:
 class StatusText:
     """Puts figures into words, one reading after another."""
 
-    def __init__(self, session_timeout: float, input: Input | None, window: int) -> None:  # noqa: A002 - as above
+    def __init__(self, input: Input | None, window: int) -> None:  # noqa: A002 - as above
         """`window`: over how many readings the rate is taken."""
-        self._session_timeout = session_timeout
         self._input = input
         self._readings: deque[Figures] = deque(maxlen=window)
         self._waiting_since: float | None = None
@@ -132,7 +129,7 @@ class StatusText:
         self._waiting_since = now.at if self._waiting_since is None else self._waiting_since
         return (
             f"waiting for the group, {now.at - self._waiting_since:.0f} s (for a member that died, up to "
-            f"{self._session_timeout:g} s)"
+            f"{now.session_timeout:g} s)"
         )
 
     def _rate(self) -> float:

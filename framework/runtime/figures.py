@@ -34,13 +34,17 @@ class Figures:
     """Offsets between what is applied and the ends of the assigned partitions' logs; None where one is not known."""
     saved_at: float | None
     """When a checkpoint was last stored; None for never."""
+    session_timeout: float
+    """For how many seconds the group waits for a member that died."""
 
 
 def read_figures(
     assignment: Assignment,
     saver: Saver,
     log_ends: Callable[[], Mapping[TopicPartition, LogEnd]],
-    loaded: tuple[int, int] | None = None,
+    *,
+    loaded: tuple[int, int] | None,
+    session_timeout: float,
 ) -> Figures:
     """The figures as they are now. It reads what is in memory, and asks nobody.
 
@@ -59,6 +63,7 @@ def read_figures(
         loaded=loaded,
         lag=_lag(partitions, assignment.positions(), log_ends()),
         saved_at=saver.last_saved,
+        session_timeout=session_timeout,
     )
 
 

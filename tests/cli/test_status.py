@@ -34,6 +34,7 @@ FIGURES = Figures(
     loaded=None,
     lag=1234,
     saved_at=99.0,
+    session_timeout=10.0,
 )
 
 # ---- in words
@@ -41,7 +42,7 @@ FIGURES = Figures(
 
 def text(*readings: Figures | None, source: Any = None, window: int = 10) -> str:
     """The text of the last of these readings."""
-    status = StatusText(10.0, cast(Input, source), window)
+    status = StatusText(cast(Input, source), window)
     return [status.of(reading) for reading in readings][-1]
 
 
@@ -125,7 +126,7 @@ def console(screen: Screen, *, terminal: bool, width: int = 100) -> Console:
 
 async def test_a_terminal_has_a_line_that_is_gone_at_the_end(caplog):
     screen = Screen()
-    async with Status(lambda: FIGURES, session_timeout=10, console=console(screen, terminal=True)):
+    async with Status(lambda: FIGURES, console=console(screen, terminal=True)):
         await screen.shows("lag 1,234")
         screen.truncate(screen.seek(0))
     assert screen.getvalue().endswith("\x1b[1A\x1b[2K"), "the line is erased"
@@ -134,13 +135,13 @@ async def test_a_terminal_has_a_line_that_is_gone_at_the_end(caplog):
 
 async def test_a_narrow_terminal_has_one_line_all_the_same():
     screen = Screen()
-    async with Status(lambda: FIGURES, session_timeout=10, console=console(screen, terminal=True, width=30)):
+    async with Status(lambda: FIGURES, console=console(screen, terminal=True, width=30)):
         await screen.shows("0 records/s · lag 1,234 · che…")
 
 
 async def test_the_cursor_is_shown_so_that_a_run_that_is_killed_leaves_it():
     screen = Screen()
-    async with Status(lambda: FIGURES, session_timeout=10, console=console(screen, terminal=True)):
+    async with Status(lambda: FIGURES, console=console(screen, terminal=True)):
         await screen.shows("lag 1,234")
         assert screen.getvalue().rindex("\x1b[?25h") > screen.getvalue().rindex("\x1b[?25l")
 
@@ -156,7 +157,7 @@ async def test_elsewhere_there_is_a_message_now_and_then_and_nothing_else(caplog
             told.set()
         return reading or FIGURES
 
-    status = Status(read, session_timeout=10, console=console(screen, terminal=False), log_seconds=0.001)
+    status = Status(read, console=console(screen, terminal=False), log_seconds=0.001)
     async with status:
         await told.wait()
     assert caplog.messages[:2] == [
@@ -174,7 +175,7 @@ async def test_an_error_of_the_display_is_told_and_ends_nothing_else(terminal, c
         asyncio.get_running_loop().call_soon(told.set)
         raise ZeroDivisionError("no figures")
 
-    async with Status(fail, session_timeout=10, console=console(Screen(), terminal=terminal)):
+    async with Status(fail, console=console(Screen(), terminal=terminal)):
         await told.wait()
     assert caplog.messages == ["the status is not shown any more, the run goes on: ZeroDivisionError: no figures"]
 
@@ -195,7 +196,7 @@ async def test_messages_stand_above_the_line_whole(monkeypatch):
     monkeypatch.setattr("sys.stderr", screen)
     configure("text")
     message = "a message that is longer than the terminal is wide " * 3
-    async with Status(lambda: FIGURES, session_timeout=10, console=console(screen, terminal=True, width=60)):
+    async with Status(lambda: FIGURES, console=console(screen, terminal=True, width=60)):
         await screen.shows("lag 1,234")
         logging.getLogger("framework").warning("%s", message)
     before, _, after = screen.getvalue().partition(message)

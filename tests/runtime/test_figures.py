@@ -32,6 +32,7 @@ def read(
     saved_at: float | None = None,
     **named: Any,
 ) -> Figures:
+    named = {"loaded": None, "session_timeout": 10.0, **named}
     saver = cast(Saver, SimpleNamespace(last_saved=saved_at))
     return read_figures(
         assignment, saver, lambda: {each: LogEnd(end, 0.0) for each, end in (ends or {}).items()}, **named
@@ -62,6 +63,7 @@ async def test_they_tell_how_far_the_slowest_plugin_is(assignment):
         loaded=None,
         lag=(10 - 3) + 7,
         saved_at=1.5,
+        session_timeout=10.0,
     )
 
 
