@@ -75,8 +75,8 @@ def test_what_is_not_known_is_said_so():
 
 def test_a_wait_for_the_group_tells_how_long_a_dead_member_can_delay_it():
     waiting = [at(seconds, is_assigned=False, partitions=0) for seconds in (0, 4)]
-    assert text(*waiting) == "waiting for the group, 4 s (for a member that died, up to 10 s)"
-    assert text(*waiting, at(5), at(6, is_assigned=False)).startswith("waiting for the group, 0 s")
+    assert text(*waiting) == "waiting for the group: 4 s so far, up to 10 s where a member has died"
+    assert text(*waiting, at(5), at(6, is_assigned=False)).startswith("waiting for the group: 0 s")
 
 
 def test_a_worker_without_partitions_says_so():
