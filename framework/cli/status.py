@@ -128,8 +128,8 @@ class StatusText:
         self._readings.clear()
         self._waiting_since = now.at if self._waiting_since is None else self._waiting_since
         return (
-            f"waiting for the group: {now.at - self._waiting_since:.0f} s so far, up to {now.session_timeout:g} s where "
-            "a member has died"
+            f"waiting for the group: {now.at - self._waiting_since:.0f} s so far, "
+            f"up to {now.session_timeout:g} s where a member has died"
         )
 
     def _rate(self) -> float:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from confluent_kafka import cimpl
+from confluent_kafka import cimpl, libversion
 
 from framework.errors import BrokerError
 
@@ -91,7 +91,12 @@ def _librdkafka() -> Any:
         ("rd_kafka_mock_cluster_bootstraps", text, (pointer,)),
         ("rd_kafka_mock_group_initial_rebalance_delay_ms", None, (pointer, ctypes.c_int32)),
     ):
-        function = getattr(library, name)
+        function = getattr(library, name, None)
+        if function is None:
+            raise BrokerError(
+                f"the embedded broker did not start: the librdkafka {libversion()[0]} of confluent-kafka has no {name}; "
+                "install the confluent-kafka of its own wheel"
+            )
         function.restype, function.argtypes = result, arguments
     return library
 

@@ -64,9 +64,10 @@ class KafkaMessages(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith("aiokafka"):
             return True
-        if record.msg in _HARMLESS:
-            return False
-        _rewrite(record)
+        if isinstance(record.msg, str):  # of an exception that is logged, it is the exception itself
+            if record.msg in _HARMLESS:
+                return False
+            _rewrite(record)
         message = record.getMessage()
         if _STARTING in message or record.created < self._said.get(message, 0.0) + _REPEAT_SECONDS:
             return False

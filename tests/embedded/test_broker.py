@@ -2,6 +2,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -130,6 +131,12 @@ def test_closing_twice_is_closing_once() -> None:
 def test_a_broker_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framework.embedded.broker._BROKERS", b"many")
     with pytest.raises(BrokerError, match=r"the embedded broker did not start: .*test\.mock\.num\.brokers"):
+        EmbeddedBroker()
+
+
+def test_a_library_without_a_mock_cluster_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda name: SimpleNamespace())
+    with pytest.raises(BrokerError, match=r"librdkafka [\d.]+ of confluent-kafka has no rd_kafka_"):
         EmbeddedBroker()
 
 

@@ -68,6 +68,11 @@ def test_what_is_not_known_stays_as_it_is(said):
     assert said == ["error Unexpected error from SyncGroup: odd"]
 
 
+def test_a_message_that_is_no_text_stays_as_it_is(said):
+    coordinator.error(["odd"])
+    assert said == ["error ['odd']"]
+
+
 def test_others_messages_pass():
     record = logging.makeLogRecord({"name": "framework", "msg": next(iter(messages._HARMLESS)), "args": ("a", "b")})
     assert KafkaMessages().filter(record)
