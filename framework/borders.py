@@ -5,12 +5,18 @@ A plugin may raise anything, at any call. Its exceptions and values may raise ag
 
 import asyncio
 from collections.abc import Callable
+from itertools import islice
+from traceback import walk_tb
 from typing import Final
 
-__all__ = ["describe", "is_plugin_failure", "message_of", "shown"]
+__all__ = ["describe", "is_plugin_failure", "located", "message_of", "shown"]
 
 _LONGEST_MESSAGE: Final = 1000
 """Characters of an error's text that are kept."""
+_CALLERS: Final = frozenset({"framework", "pluggy", "importlib"})
+"""The packages whose frames call into a plugin."""
+_MOST_FRAMES: Final = 2000
+"""Frames of a traceback that are looked at. It grows each time that one exception object is raised again."""
 
 
 def is_plugin_failure(error: BaseException) -> bool:
@@ -65,6 +71,24 @@ def message_of(error: BaseException) -> str:
     Raises nothing but `KeyboardInterrupt`.
     """
     return _shortened(_made(str, error, "(its text cannot be shown: {})"), _LONGEST_MESSAGE)
+
+
+def located(text: str, error: BaseException) -> str:
+    """`text`, followed by the file and the line at which a plugin raised `error`: `KeyError: 'a' (at join.py:12)`.
+
+    The line is the innermost one of the package that framework called; libraries that the package uses are not named.
+    Where no code of a plugin was at work, it is `text` alone. Raises nothing but `KeyboardInterrupt`.
+    """
+    origin, called = "", None
+    traceback = vars(BaseException)["__traceback__"].__get__(error)  # a subclass may redefine it
+    for frame, line in islice(walk_tb(traceback), _MOST_FRAMES):
+        package = _made(str, frame.f_globals.get("__name__"), "?").partition(".")[0]
+        if package in _CALLERS:
+            continue
+        called = called or package
+        if package == called:
+            origin = f"{frame.f_code.co_filename}:{line}"
+    return f"{text} (at {origin})" if origin else text
 
 
 def shown(value: object, limit: int = 100) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
-from framework.borders import message_of
+from framework.borders import located, message_of
 from framework.output import OutputRecord
 from framework.records import Headers, Record, TopicPartition
 
@@ -22,7 +22,8 @@ DEAD_LETTER_HEADERS = (
 )
 """Headers of every dead letter, after the headers of the record. The first four identify the letter, so that a reader
 can drop repeats. `timestamp` is the record's own, in milliseconds since the epoch; `error` is the class of the
-exception, and `message` its text; `time` is the time of the failure, in ISO 8601."""
+exception; `message` is its text, with the file and line of the plugin that raised it; `time` is the time of the
+failure, in ISO 8601."""
 
 REPLAY_HEADER = "framework-replay-of"
 """Header of a replayed record: names its dead letter as `topic-partition:offset`."""
@@ -41,7 +42,7 @@ def to_dead_letter(topic: str, record: Record, plugin: str, error: BaseException
         record.offset,
         record.timestamp,
         type(error).__name__,
-        message_of(error),
+        located(message_of(error), error),
         datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
     reason = tuple(

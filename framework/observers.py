@@ -9,7 +9,7 @@ from typing import Generic, ParamSpec
 import pluggy
 
 from framework import hookspecs
-from framework.borders import describe
+from framework.borders import describe, located
 
 __all__ = ["Observer", "Observers"]
 
@@ -66,7 +66,8 @@ class Observer(Generic[P]):
                 self._tell(plugin, error)
 
     def _tell(self, plugin: str, error: BaseException) -> None:
-        log.error("observer %s of plugin %s failed: %s; nothing else changes", self._name, plugin, describe(error))
+        reason = located(describe(error), error)
+        log.error("observer %s of plugin %s failed: %s; nothing else changes", self._name, plugin, reason)
         if log.isEnabledFor(logging.DEBUG):
             # As a text: a formatter that makes it from the exception may fail on the exception's own `__str__`.
             log.debug("%s", "".join(traceback.format_exception(error)))

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from framework.borders import message_of
-from framework.embedded.broker import EmbeddedBroker, PatientAssignor, is_embedded
+from framework.borders import describe, is_plugin_failure
+from framework.embedded.broker import EMBEDDED_SESSION_TIMEOUT_MS, EmbeddedBroker, PatientAssignor, is_embedded
 from framework.embedded.feed import Feed
 from framework.embedded.inputs import InputRecord
 from framework.errors import ProcessingError, RecordsLostError, TopicNotFoundError, UsageError
@@ -24,9 +24,11 @@ from framework.policy import ErrorPolicy, OnError, OnMissingState, OnOutOfRange,
 from framework.records import TopicPartition
 from framework.runtime.collector import quiet_collector
 from framework.runtime.definition import Definition
+from framework.runtime.failure_log import FailureLog
+from framework.runtime.figures import Figures, Summary, read_figures
 from framework.runtime.io import IOThread
 from framework.runtime.limits import Limits
-from framework.runtime.loader import Loader, OnRestored
+from framework.runtime.loader import Loader
 from framework.runtime.task import PartitionTask
 from framework.runtime.watchdog import SHORTEST_TIMEOUT, Watchdog
 from framework.runtime.worker import Worker
@@ -78,10 +80,6 @@ class RunSettings:
     connect_timeout: float = 30.0
     records: Iterator[InputRecord] | None = None
     """What the embedded broker is fed with, into the first topic."""
-    on_fed: Callable[[], None] = lambda: None
-    """Called now and then while it is fed."""
-    on_restored: OnRestored = lambda done, total: None
-    """Called now and then while states are loaded."""
 
 
 class Runner:
@@ -103,11 +101,17 @@ class Runner:
         self._store_class = settings.plugins.store(settings.store.partition(":")[0])
         self._definitions = self._define()
         self.worker: Worker | None = None
+        self._source: KafkaSource | None = None
+        self._session_timeout_ms = SESSION_TIMEOUT_MS
+        self._failure_log: FailureLog | None = None
+        self._restored: tuple[int, int] | None = None
         self._run: asyncio.Task[None] | None = None
         self.stopped = False
         """Whether a signal ended it."""
         self.fed = 0
         """Records that went into the embedded broker."""
+        self.summary: Summary | None = None
+        """What was done, once `run` has ended without an error."""
 
     def guarantee(self) -> str:
         """The guarantee in force, in one line."""
@@ -146,6 +150,7 @@ class Runner:
         settings = self.settings
         async with AsyncExitStack() as watched, AsyncExitStack() as stack:
             servers = settings.bootstrap_servers
+            began = asyncio.get_running_loop().time()
             if servers is None:
                 servers = stack.enter_context(EmbeddedBroker()).bootstrap_servers
             cluster = await self._connect(servers)
@@ -162,12 +167,14 @@ class Runner:
             log.info("%s", self.guarantee())
             if settings.records is not None:
                 await stack.enter_async_context(self._feeding(servers, self.worker, cluster, settings.records))
+            stack.callback(self._start_failure_log().close)
             await watched.enter_async_context(watchdog)  # until all is closed: a store may never answer
             stack.enter_context(quiet_collector())
             try:
                 await self.worker.run()
             finally:
                 watchdog.expect_end()
+            self.summary = await self._summarize(store, run_io, began)
         self._check_complete(self.worker)
 
     async def _connect(self, servers: str) -> Cluster:
@@ -199,10 +206,13 @@ class Runner:
         settings = self.settings
         embedded = is_embedded(cluster.cluster_id)
         isolation_level = "read_uncommitted" if embedded else settings.isolation_level
-        consumer = {"session_timeout_ms": SESSION_TIMEOUT_MS, **settings.consumer, "bootstrap_servers": servers}
+        shares_embedded = embedded and settings.bootstrap_servers is not None
+        session_timeout_ms = EMBEDDED_SESSION_TIMEOUT_MS if shares_embedded else SESSION_TIMEOUT_MS
+        consumer = {"session_timeout_ms": session_timeout_ms, **settings.consumer, "bootstrap_servers": servers}
+        self._session_timeout_ms = consumer["session_timeout_ms"]
         consumer.setdefault("heartbeat_interval_ms", min(_HEARTBEAT_MS, consumer["session_timeout_ms"] // 3))
         consumer.setdefault("rebalance_timeout_ms", max(60_000, consumer["session_timeout_ms"]))
-        source = KafkaSource(
+        self._source = source = KafkaSource(
             settings.topics,
             settings.group,
             consumer,
@@ -218,7 +228,7 @@ class Runner:
             settings.on_missing_state,
             embedded,
             settings.plugins.observers,
-            settings.on_restored,
+            self._on_restored,
         )
         worker = Worker(
             group=settings.group,
@@ -261,12 +271,45 @@ class Runner:
             for spec in specs
         ]
 
+    # ---- how it goes
+
+    def figures(self) -> Figures | None:
+        """How far it is; None while it connects. Call it in the run's event loop."""
+        if self.worker is None or self._source is None:
+            return None
+        return read_figures(
+            self.worker.assignment,
+            self.worker.saver,
+            self._source.log_ends,
+            loaded=self._restored,
+            session_timeout=self._session_timeout_ms / 1000,
+        )
+
+    def _on_restored(self, done: int, total: int) -> None:
+        self._restored = (done, total) if done < total else None
+
+    async def _summarize(self, store: Store, run_io: IOThread, began: float) -> Summary:
+        seconds = asyncio.get_running_loop().time() - began
+        applied, failed = self.worker.assignment.counts if self.worker is not None else (0, 0)
+        units = {task.unit for task in self.tasks}
+        try:
+            stored = [each for each in await run_io(store.stored, self.settings.group) if each.unit in units]
+        except BaseException as error:
+            if not is_plugin_failure(error):
+                raise
+            log.warning("the store could not be asked how much it holds: %s", describe(error))
+            return Summary(applied, failed, seconds, None, None)
+        return Summary(applied, failed, seconds, sum(each.keys for each in stored), sum(each.bytes for each in stored))
+
+    def _start_failure_log(self) -> FailureLog:
+        topic = self._policy.dead_letter_topic
+        outcome = f"sent to {topic}" if topic else "skipped"
+        self._failure_log = FailureLog(outcome, asyncio.get_running_loop().call_later)
+        return self._failure_log
+
     def _on_records_failed(self, plugin: str, partition: TopicPartition, errors: Mapping[int, ProcessingError]) -> None:
-        if self._policy.on_error != "stop":
-            topic = self._policy.dead_letter_topic
-            what = f"sent to {topic}" if topic else "skipped"
-            records = f"{len(errors)} record{'s' if len(errors) > 1 else ''} of {partition}"
-            log.warning("%s %s; the first: %s", records, what, message_of(next(iter(errors.values()))))
+        if self._policy.on_error != "stop" and self._failure_log is not None:
+            self._failure_log.add(partition, errors)
         self.settings.plugins.observers.records_failed(
             plugin=plugin, partition=partition, errors=errors, on_error=self._policy.on_error
         )
@@ -307,7 +350,6 @@ class Runner:
 
     def _on_fed(self, count: int) -> None:
         self.fed = count
-        self.settings.on_fed()
 
     def _check_complete(self, worker: Worker) -> None:
         """What was applied here must be what was fed: the embedded broker drops records without a word."""

@@ -1,15 +1,18 @@
 """What comes out of a plugin: whose failure it is, and texts of it."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framework.borders import describe, is_plugin_failure, message_of, shown
+from framework.borders import describe, is_plugin_failure, located, message_of, shown
+from framework.output import checked_output
 
 
 def raises(error: BaseException) -> Callable[[], None]:
@@ -215,4 +218,91 @@ def test_a_number_too_long_for_repr_is_told_without_it():
 @given(value=st.text() | st.binary() | st.integers() | st.lists(st.text()), limit=st.integers(10, 200))
 def test_what_is_shown_is_the_repr_or_its_beginning(value, limit):
     text = shown(value, limit)
-    assert text == repr(value) or (len(text) == limit and text.endswith("...") and repr(value).startswith(text[:-3]))
+    beginnings = (
+        repr(value),
+        repr(value[: limit + 1]) if isinstance(value, str | bytes) else "",
+    )  # which quotes it has
+    assert text == repr(value) or (
+        len(text) == limit and text.endswith("...") and any(each.startswith(text[:-3]) for each in beginnings)
+    )
+
+
+# Where it was raised
+
+
+def raised_by(call: Callable[[], Any]) -> BaseException:
+    try:
+        call()
+    except BaseException as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def line_of(text: str) -> int:
+    """The number of the one line of this file that has the text, and is no call of this function."""
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+    (number,) = (number for number, line in enumerate(lines, 1) if text in line and "line_of" not in line)
+    return number
+
+
+def looks_up() -> None:
+    counts: dict[str, int] = {}
+    counts["/cart"] += 1  # looks up
+
+
+def test_a_plugins_error_is_located_by_file_and_line():
+    error = raised_by(looks_up)
+    assert located(describe(error), error) == f"KeyError: '/cart' (at {__file__}:{line_of('# looks up')})"
+
+
+def test_an_error_from_a_library_is_located_where_the_plugin_called_it():
+    error = raised_by(lambda: json.loads("{"))  # calls a library
+    assert located("bad", error) == f"bad (at {__file__}:{line_of('# calls a library')})"
+
+
+def test_an_error_from_framework_is_located_where_the_plugin_called_it():
+    error = raised_by(lambda: shown(HostileError(KeyboardInterrupt())))  # calls framework
+    assert located("bad", error).endswith(f":{line_of('raise self' + '.error')})"), "the plugin's own __repr__"
+    error = raised_by(lambda: checked_output("t", object(), None, ()))  # sends
+    assert located("bad", error) == f"bad (at {__file__}:{line_of('# sends')})"
+
+
+def test_an_error_without_a_frame_of_a_plugin_is_not_located():
+    assert located("bad", ValueError("never raised")) == "bad"
+
+
+def test_an_error_that_hides_its_traceback_is_located():
+    class HidingError(Exception):
+        @property
+        def __traceback__(self) -> Any:  # type: ignore[override]
+            raise ValueError
+
+    error = raised_by(raises(HidingError()))
+    assert located("bad", error) == f"bad (at {__file__}:{line_of('        raise ' + 'error')})"
+
+
+def test_code_without_a_module_is_located():
+    scope: dict[str, Any] = {"__name__": HostileError(ValueError())}
+    exec(compile("def call():\n    return 1 / 0", "made.py", "exec"), scope)  # noqa: S102 - as a plugin file is run
+    error = raised_by(scope["call"])
+    while error.__traceback__ and error.__traceback__.tb_frame.f_globals is not scope:
+        error.__traceback__ = error.__traceback__.tb_next  # the test's own frames
+    assert located("bad", error) == "bad (at made.py:2)"
+
+
+def test_an_error_that_is_raised_again_and_again_is_located_in_bounded_time():
+    error = ValueError()
+    for _ in range(5000):
+        raised_by(raises(error))
+    looked_at = 0
+
+    def look(frame: Any, event: str, argument: Any) -> None:
+        nonlocal looked_at
+        looked_at += event == "call" and frame.f_code.co_name == "_made"
+
+    sys.setprofile(look)
+    try:
+        located("bad", error)
+    finally:
+        sys.setprofile(None)
+    assert looked_at == 2000

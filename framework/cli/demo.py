@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from framework.cli.options import Command, framework_option, log_options
+from framework.cli.status import StatusText
 from framework.embedded.traffic import generate
 from framework.plugins import load
 from framework.runner import Runner, RunSettings
@@ -21,6 +22,8 @@ __all__ = ["demo"]
 
 _HOTTEST = 10
 _REFRESH_SECONDS = 0.5
+_WINDOW = 4
+"""Readings over which the rate is taken."""
 
 
 @click.command(cls=Command)
@@ -61,20 +64,10 @@ async def _watch(runner: Runner) -> None:
 
 
 async def _show(runner: Runner, live: Live) -> None:
-    loop = asyncio.get_running_loop()
-    then, applied_then = loop.time(), 0
-    live.update(_picture(runner, "waiting for partitions"), refresh=True)
+    text = StatusText(None, _WINDOW)
     while True:
+        live.update(_picture(runner, f"{text.of(runner.figures())} · Ctrl-C stops"), refresh=True)
         await asyncio.sleep(_REFRESH_SECONDS)
-        now, applied = loop.time(), sum(task.counts[0] for task in runner.tasks)
-        rate = (applied - applied_then) / (now - then)
-        then, applied_then = now, applied
-        saved = runner.worker.saver.last_saved if runner.worker else None
-        status = (
-            f"{applied:,} records applied · {rate:,.0f} records/s · lag {max(0, runner.fed - applied):,} · "
-            f"last checkpoint {'never' if saved is None else f'{now - saved:.1f} s ago'} · Ctrl-C stops"
-        )
-        live.update(_picture(runner, status), refresh=True)
 
 
 def _picture(runner: Runner, status: str) -> RenderableType:

@@ -2,8 +2,12 @@
 
 import json
 import logging
+import sys
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TextIO
+
+from framework.borders import describe
+from framework.kafka.messages import KafkaMessages
 
 __all__ = ["configure"]
 
@@ -12,43 +16,27 @@ _PLAIN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctim
 
 def configure(format: Literal["text", "json"] = "text", *, debug: bool = False) -> None:  # noqa: A002 - its name in --log-format
     """Send log messages to stderr: those of framework from INFO on, of others from WARNING on; all with `debug`."""
-    handler = logging.StreamHandler()
+    handler = _StderrHandler()
     handler.setFormatter(_JsonFormatter() if format == "json" else _TextFormatter(tracebacks=debug))
     if not debug:
-        handler.addFilter(_News())
+        handler.addFilter(KafkaMessages())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("framework").setLevel(logging.DEBUG if debug else logging.INFO)
     logging.getLogger("aiokafka").setLevel(logging.INFO if debug else logging.WARNING)
 
 
-_NO_NEWS = (
-    "because it is rebalancing",  # heartbeats in each rebalance
-    "GroupCoordinatorNotAvailableError",  # a new broker's first group, asked for again at once
-)
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what `sys.stderr` is at the time of each message.
 
-
-_REPEAT_SECONDS = 10.0
-"""How long a message of aiokafka's is not repeated: for a topic that was deleted it has hundreds a second."""
-_REMEMBERED = 1000
-
-
-class _News(logging.Filter):
-    """Drops what aiokafka warns of although it is as it should be, and what it has just said."""
+    While a progress bar or a status line is drawn, rich replaces `sys.stderr`, so that messages stand above it.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._said: dict[str, float] = {}
+        logging.Handler.__init__(self)
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not record.name.startswith("aiokafka"):
-            return True
-        message = record.getMessage()
-        if any(text in message for text in _NO_NEWS) or record.created < self._said.get(message, 0.0) + _REPEAT_SECONDS:
-            return False
-        if len(self._said) >= _REMEMBERED:
-            self._said.clear()
-        self._said[message] = record.created
-        return True
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
 
 
 class _TextFormatter(logging.Formatter):
@@ -61,7 +49,7 @@ class _TextFormatter(logging.Formatter):
         text = f"{self.formatTime(record, self.datefmt)} {level} {record.getMessage()}"
         if record.exc_info and record.exc_info[1]:
             error = record.exc_info[1]
-            text += f": {type(error).__name__}: {error}"
+            text += f": {describe(error)}"
             if self._tracebacks:
                 text += "\n" + self.formatException(record.exc_info)
         return text

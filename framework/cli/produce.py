@@ -110,7 +110,7 @@ async def _send(
 
 
 async def _run(feed: Feed, source: Input) -> None:
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)  # long messages beside the bar are not broken into lines
     columns = (TextColumn("{task.fields[records]:,} records"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=source.size, records=0)

@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final
@@ -12,8 +11,6 @@ import click
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from click.core import ParameterSource
-from rich.console import Console
-from rich.progress import Progress
 
 from framework.cli.entries import Entry, entry_line, entry_rows, ordered
 from framework.cli.inputs import input_text_options
@@ -30,6 +27,7 @@ from framework.cli.options import (
     log_options,
     store_options,
 )
+from framework.cli.status import Status, log_summary
 from framework.cli.stores import store_location
 from framework.cli.tables import print_table
 from framework.embedded.inputs import INPUT_FORMATS, Input, InputRecord
@@ -38,7 +36,6 @@ from framework.errors import UsageError
 from framework.formats import FORMATS
 from framework.plugins import load
 from framework.runner import Runner, RunSettings
-from framework.runtime.loader import OnRestored
 
 __all__ = ["run"]
 
@@ -180,18 +177,24 @@ def run(ctx: click.Context, /, **given: Any) -> None:
       framework run --plugin keycount --topic orders --bootstrap-servers localhost:9092
       framework run --plugin keycount --input flights.csv --input-key dest --stop-at-end
     """
-    with ExitStack() as stack:
-        settings = _settings(ctx, stack, **given)
-        runner = Runner(settings)
-        asyncio.run(runner.run())
+    settings, fed = _settings(ctx, **given)
+    runner = Runner(settings)
+    asyncio.run(_run(runner, fed))
+    if runner.summary is not None:
+        log_summary(runner.summary)
     shows_result = settings.records is not None or not runner.store_survives
     if settings.stop_at_end and shows_result and not runner.stopped:
         _print_result(runner, as_json=given["as_json"])
 
 
+async def _run(runner: Runner, input: Input | None) -> None:  # noqa: A002 - the name of the option
+    """Run to the end, and show how it goes."""
+    async with Status(runner.figures, input=input):
+        await runner.run()
+
+
 def _settings(
     ctx: click.Context,
-    stack: ExitStack,
     *,
     plugins: Sequence[str],
     topics: Sequence[str],
@@ -210,7 +213,8 @@ def _settings(
     stop_at_end: bool,
     as_json: bool,
     **others: Any,
-) -> RunSettings:
+) -> tuple[RunSettings, Input | None]:
+    """The settings, and the file that is fed."""
     if topics and topic_pattern is not None:
         raise UsageError("give --topic or --topic-pattern, not both (a pattern may name several topics: 'a|b')")
     loaded = load(plugins)
@@ -222,12 +226,12 @@ def _settings(
     on_broker = _is_on_broker(ctx, bootstrap_servers, wanted, embedded or input is not None)
     if not on_broker and ctx.get_parameter_source("store") is ParameterSource.DEFAULT:
         store = "memory"
-    records, on_fed = None, None
+    text = {"delimiter": input_delimiter, "encoding": input_encoding}
+    fed = None if input is None else Input(input, format=input_format, key=input_key, **text)
+    records: Iterator[InputRecord] | None = None
     if not on_broker:
-        text = {"delimiter": input_delimiter, "encoding": input_encoding}
-        file = None if input is None else Input(input, format=input_format, key=input_key, **text)
-        records, on_fed = _input(stack, file, stop_at_end)
-    return RunSettings(
+        records = _generated(stop_at_end) if fed is None else iter(fed)
+    settings = RunSettings(
         plugins=loaded,
         topics=wanted or ["input" if input else "generated"],
         bootstrap_servers=bootstrap_servers if on_broker else None,
@@ -238,10 +242,9 @@ def _settings(
         store=store_location(ctx, store, state_dir),
         stop_at_end=stop_at_end,
         records=records,
-        on_fed=on_fed or (lambda: None),
-        on_restored=_show_restored(stack),
         **others,
     )
+    return settings, fed
 
 
 def _is_on_broker(
@@ -273,38 +276,14 @@ def _named(topics: Sequence[str] | re.Pattern[str]) -> str:
     return f"'{topics.pattern}'" if isinstance(topics, re.Pattern) else topics[0]
 
 
-def _input(stack: ExitStack, records: Input | None, stop_at_end: bool) -> tuple[Iterator[InputRecord], Any]:
-    """The records to feed, of a file or generated, and what to call while that goes on."""
-    if records is None:
-        click.echo(
-            "This is a trial: GENERATED TRAFFIC on the EMBEDDED BROKER, nothing of which stays. "
-            "For real work: --topic T --bootstrap-servers HOST:PORT",
-            err=True,
-        )
-        return islice(generate(), _GENERATED) if stop_at_end else generate(rate=_GENERATED_RATE), None
-    progress = stack.enter_context(_progress())
-    bar = progress.add_task("feeding", total=records.size)
-    return iter(records), lambda: progress.update(bar, completed=records.bytes_read)
-
-
-def _progress() -> Progress:
-    return Progress(console=Console(stderr=True), transient=True)
-
-
-def _show_restored(stack: ExitStack) -> OnRestored:
-    """Shows a bar while states are loaded."""
-    progress = _progress()
-    bar = progress.add_task("restoring")
-    stack.callback(progress.stop)
-
-    def show(done: int, total: int) -> None:
-        progress.update(bar, completed=done, total=total)
-        if done < total:
-            progress.start()
-        else:
-            progress.stop()
-
-    return show
+def _generated(stop_at_end: bool) -> Iterator[InputRecord]:
+    """Generated traffic, after a message that says so."""
+    click.echo(
+        "This is a trial: GENERATED TRAFFIC on the EMBEDDED BROKER, nothing of which stays. "
+        "For real work: --topic T --bootstrap-servers HOST:PORT",
+        err=True,
+    )
+    return islice(generate(), _GENERATED) if stop_at_end else generate(rate=_GENERATED_RATE)
 
 
 def _print_result(runner: Runner, *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ themselves. All around that (positions, pauses, assignments, errors) stays aioka
 once, in memory, before it is used; where it does not hold, `getmany` is used as documented.
 """
 
+import asyncio
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +28,16 @@ from aiokafka.structs import OffsetAndMetadata
 
 from framework.kafka.columns import Columns, DecodedColumns
 
-__all__ = ["Speedups", "client_of", "committed_offsets", "deliver_runs", "ended_tasks", "position_of", "runs_missing"]
+__all__ = [
+    "Speedups",
+    "client_of",
+    "committed_offsets",
+    "deliver_runs",
+    "ended_tasks",
+    "position_of",
+    "retrieve_commit_errors",
+    "runs_missing",
+]
 
 Runs = Iterator[Columns]
 
@@ -67,6 +77,23 @@ async def committed_offsets(
     """What the group has committed, with the metadata, which the public coroutine leaves out."""
     found: dict[aiokafka.TopicPartition, OffsetAndMetadata] = await consumer._coordinator.fetch_committed_offsets(tps)
     return found
+
+
+def retrieve_commit_errors(consumer: AIOKafkaConsumer) -> None:
+    """From now on, a commit that fails after its caller was cancelled is not reported by asyncio.
+
+    aiokafka sends a commit in a task that goes on after a cancellation, and nobody retrieves the error of that task, so
+    asyncio logs "Task exception was never retrieved". aiokafka has logged the error itself by then.
+    """
+    coordinator = consumer._coordinator
+    send = coordinator._do_commit_offsets
+
+    def send_in_task(assignment: Any, offsets: Any) -> "asyncio.Task[None]":
+        sending = asyncio.create_task(send(assignment, offsets))
+        sending.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return sending
+
+    coordinator._do_commit_offsets = send_in_task
 
 
 def ended_tasks(consumer: AIOKafkaConsumer) -> dict[str, BaseException | None]:

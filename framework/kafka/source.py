@@ -23,7 +23,15 @@ from framework.errors import BrokerError, StalledError
 from framework.kafka.columns import Columns, DecodedColumns
 from framework.kafka.errors import explain, not_authorized
 from framework.kafka.fetched import FetchedBatch
-from framework.kafka.internals import client_of, committed_offsets, deliver_runs, ended_tasks, position_of, runs_missing
+from framework.kafka.internals import (
+    client_of,
+    committed_offsets,
+    deliver_runs,
+    ended_tasks,
+    position_of,
+    retrieve_commit_errors,
+    runs_missing,
+)
 from framework.kafka.lookup import look_up
 from framework.kafka.patience import patiently
 from framework.kafka.speedups import working_speedups
@@ -101,6 +109,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         except BaseException:
             await consumer.stop()
             raise
+        retrieve_commit_errors(consumer)
         missing = runs_missing()
         if missing is None:
             deliver_runs(consumer, working_speedups())

@@ -41,6 +41,7 @@ class Assignment:
         self._limits = limits
         self._assigned: dict[TopicPartition, list[PartitionTask]] | None = None
         self._warm: dict[Unit, PartitionTask] = {}
+        self._counts_of_freed = (0, 0)
         self._freeing: set[asyncio.Task[None]] = set()
 
     @property
@@ -69,6 +70,12 @@ class Assignment:
                 found[task.partition] = min(task.position, found.get(task.partition, task.position))
         return found
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many records this process has applied, and how many it has skipped, also where others go on now."""
+        counts = [self._counts_of_freed, *(task.counts for task in [*self.tasks, *self._warm.values()])]
+        return sum(applied for applied, _ in counts), sum(skipped for _, skipped in counts)
+
     def take_up(self, partitions: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, Sequence[PartitionTask]]:
         """These are the partitions now, each with how many its topic has; gives the tasks to load."""
         assigned = {
@@ -76,8 +83,8 @@ class Assignment:
             for partition, count in partitions.items()
         }
         self._assigned = assigned
-        self._free(list(self._warm.values()))
-        self._warm = {}
+        warm, self._warm = self._warm, {}
+        self._free(list(warm.values()))
         log.info("assigned: %s", ", ".join(map(str, sorted(partitions))) or "nothing")
         return assigned
 
@@ -86,11 +93,12 @@ class Assignment:
         description = Description(
             definition.codec.name, definition.processor.state_version, partitions, self._cluster_id
         )
-        task = self._warm.pop(unit, None)
+        task = self._warm.get(unit)
         if task is None or task.status is not TaskStatus.RELEASED:  # it failed after it was released
             return PartitionTask(
                 unit, definition, description, clock=self._clock, limits=self._limits, lifecycle=self._lifecycle
             )
+        del self._warm[unit]
         task.description = description
         task.move(TaskStatus.ASSIGNED)
         return task
@@ -105,6 +113,11 @@ class Assignment:
         tables = [task.applier.memory.table for task in tasks if task.applier is not None]
         for task in tasks:
             task.drop()
+        applied, skipped = self._counts_of_freed
+        self._counts_of_freed = (
+            applied + sum(task.counts[0] for task in tasks),
+            skipped + sum(task.counts[1] for task in tasks),
+        )
 
         async def free() -> None:
             while tables:

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
-from framework.borders import describe, message_of, shown
+from framework.borders import describe, located, message_of, shown
 from framework.dead_letters import to_dead_letter
 from framework.errors import OutputError, ProcessingError, RecordError
 from framework.records import Batch
@@ -81,7 +81,8 @@ class Failures:
         if wait is not None:
             self._retry_at = self._clock() + wait
             place = f"{self._unit.plugin} on {self._unit.topic_partition} offset {offset}"
-            log.warning("%s: try %d failed, the next is in %g s: %s", place, self._tries, wait, describe(error))
+            reason = located(describe(error), error)
+            log.warning("%s: try %d failed, the next is in %g s: %s", place, self._tries, wait, reason)
             raise Retry(self._retry_at) from error
         self.refuse(raw, offset, self.record_error(offset, key, error), error)
 
@@ -100,9 +101,9 @@ class Failures:
         """The error of a record that its plugin failed on."""
         text = message_of(error) if isinstance(error, RecordError | OutputError) else describe(error)
         place = f"{self._unit.topic_partition} offset {offset}, key {shown(key)}"
-        message = f"plugin {self._unit.plugin} failed on {place}: {text}"
+        message = f"plugin {self._unit.plugin} failed on {place}: {located(text, error)}"
         if self._definition.on_error.on_error == "stop":
-            message += "; the state is saved up to the record before it"
+            message += "; the run stops before this record, and a restart tries it again"
         result = RecordError(message)
         result.__cause__ = error
         return result

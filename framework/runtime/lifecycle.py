@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import Any
 
-from framework.borders import describe, is_plugin_failure
+from framework.borders import describe, is_plugin_failure, located
 from framework.errors import PluginError
 from framework.processor import Processor
 from framework.runtime.definition import Definition
@@ -71,7 +71,8 @@ class Lifecycle:
         except BaseException as error:
             if not is_plugin_failure(error):
                 raise
-            log.error("plugin %s on %s failed to close: %s", unit.plugin, unit.topic_partition, describe(error))
+            reason = located(describe(error), error)
+            log.error("plugin %s on %s failed to close: %s", unit.plugin, unit.topic_partition, reason)
             log.debug("the traceback:", exc_info=error)
 
     def _closed(self, unit: Unit, done: "asyncio.Task[Any]") -> None:
@@ -81,6 +82,6 @@ class Lifecycle:
 
 def _unusable(unit: Unit, what: str, error: BaseException) -> PluginError:
     return PluginError(
-        f"plugin {unit.plugin} on {unit.topic_partition} {what}: {describe(error)}; no record was applied, what is "
-        "stored is as it was"
+        f"plugin {unit.plugin} on {unit.topic_partition} {what}: {located(describe(error), error)}; no record was "
+        "applied, what is stored is as it was"
     )

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-from framework.borders import describe, is_plugin_failure
+from framework.borders import describe, is_plugin_failure, located
 from framework.errors import (
     CodecError,
     FrameworkError,
@@ -231,7 +231,8 @@ class PartitionTask:
                 raise
             raise StateIncompatibleError(
                 f"plugin {self.unit.plugin} could not migrate the state of {self.unit} from state_version "
-                f"{from_version} to {self.description.state_version}: {describe(error)}; what is stored is unchanged"
+                f"{from_version} to {self.description.state_version}: {located(describe(error), error)}; what is "
+                "stored is unchanged"
             ) from error
         self.live.is_whole = self._capture.rewrites = True
 

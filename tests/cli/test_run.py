@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import subprocess
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from framework.embedded.feed import Feed
 from framework.embedded.inputs import InputRecord
 from framework.plugins import load
 from framework.runner import Runner, RunSettings
+from framework.stores.memory import MemoryStore
 from tests.end_to_end.worker import framework
 
 FLIGHTS = Path(__file__).parents[2] / "examples" / "data" / "flights-2013-01.csv"
@@ -99,6 +101,71 @@ def test_the_guarantee_is_printed(tmp_path):
     assert "state: exactly once · outputs: at least once · bad record: skip" in done.stderr
     assert "store: sqlite:state" in done.stderr
     assert (tmp_path / "state").exists()
+
+
+def test_a_run_ends_with_a_summary_and_draws_nothing_where_there_is_no_terminal(tmp_path):
+    args = ["run", "--plugin", "keycount", "--input", FLIGHTS, "--input-key", "dest", "--stop-at-end"]
+    lines = framework(*args, cwd=tmp_path).stderr.splitlines()
+    assert all(re.match(r"\d\d:\d\d:\d\d info ", line) for line in lines), lines
+    assert "records applied: 27,004 in " in lines[-1]
+    assert lines[-1].endswith("records failed: 0")
+    *_, last = framework(*args, "--log-format", "json", cwd=tmp_path).stderr.splitlines()
+    summary = json.loads(last)
+    assert (summary["records"], summary["keys"], summary["failed"]) == (27_004, 94, 0)
+    assert summary["bytes"] > 0
+    assert summary["records_per_second"] == pytest.approx(27_004 / summary["seconds"], rel=0.01)
+
+
+PICKY = """
+from framework import Processor
+
+
+class Picky(Processor):
+    api_version = 1
+
+    def process(self, record, state, out):
+        if record.offset % 3 == 0:
+            raise ValueError("no good")
+"""
+
+
+def test_many_failures_are_few_warnings_that_count_each_of_them(tmp_path):
+    (tmp_path / "picky.py").write_text(PICKY)
+    (tmp_path / "in.tsv").write_text("\n".join(f"{number % 8}\tx" for number in range(30_000)))
+    args = ["run", "--plugin", "picky.py", "--input", "in.tsv", "--stop-at-end", "--on-error", "skip"]
+    began = time.monotonic()
+    lines = framework(*args, cwd=tmp_path).stderr.splitlines()
+    seconds = time.monotonic() - began
+    warnings = [line for line in lines if " skipped; the first: " in line]
+    failed = int(lines[-2].rpartition("records failed: ")[2].replace(",", ""))
+    assert sum(int(line.split()[2]) for line in warnings) == failed
+    assert 9_996 <= failed <= 10_004
+    assert 1 <= len(warnings) <= 2 + seconds
+    assert f"ValueError: no good (at {tmp_path / 'picky.py'}:10)" in warnings[0]
+
+
+def test_a_store_that_does_not_tell_what_it_holds_leaves_that_out_of_the_summary(caplog):
+    class Silent(MemoryStore):
+        def stored(self, group=None):
+            raise MemoryError
+
+    plugins = load([f"{__name__}:Slow"])
+    settings = RunSettings(
+        plugins=plugins,
+        topics=["t"],
+        bootstrap_servers=None,
+        group="g",
+        store="memory",
+        stop_at_end=True,
+        records=iter([InputRecord(b"a", b"1", 1)]),
+    )
+    runner = Runner(settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(plugins), "open_store", lambda *args: Silent())
+        asyncio.run(runner.run())
+    assert runner.summary is not None
+    assert (runner.summary.records, runner.summary.keys, runner.summary.bytes) == (1, None, None)
+    assert "the store could not be asked how much it holds: MemoryError" in caplog.text
 
 
 def test_a_bad_line_of_the_input_fails_the_run(tmp_path):

@@ -2,12 +2,14 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from framework.embedded.broker import KEPT_BYTES, PARTITIONS, EmbeddedBroker, PatientAssignor, is_embedded
+from framework.errors import BrokerError
 
 
 @pytest.fixture
@@ -104,6 +106,38 @@ def test_groups_of_three_share_the_partitions(embedded: EmbeddedBroker) -> None:
         over.set()
         for thread in members:
             thread.join()
+
+
+async def test_a_new_group_is_not_kept_waiting_for_further_members(embedded: EmbeddedBroker) -> None:
+    async def seconds_to_join(group: str) -> float:
+        consumer = AIOKafkaConsumer("t", bootstrap_servers=embedded.bootstrap_servers, group_id=group)
+        began = asyncio.get_running_loop().time()
+        await consumer.start()
+        try:
+            return asyncio.get_running_loop().time() - began
+        finally:
+            await consumer.stop()
+
+    assert min([await seconds_to_join(group) for group in "abc"]) < 3, "librdkafka's own delay"
+
+
+def test_closing_twice_is_closing_once() -> None:
+    broker = EmbeddedBroker()
+    broker.close()
+    broker.close()
+    assert not accepts_connections(broker.bootstrap_servers)
+
+
+def test_a_broker_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framework.embedded.broker._BROKERS", b"many")
+    with pytest.raises(BrokerError, match=r"the embedded broker did not start: .*test\.mock\.num\.brokers"):
+        EmbeddedBroker()
+
+
+def test_a_library_without_a_mock_cluster_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda name: SimpleNamespace())
+    with pytest.raises(BrokerError, match=r"librdkafka [\d.]+ that confluent-kafka uses has no rd_kafka_"):
+        EmbeddedBroker()
 
 
 def test_it_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:

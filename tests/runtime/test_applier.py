@@ -479,7 +479,7 @@ async def test_whatever_is_raised_stops_in_order_where_the_policy_is_to_stop(bas
         await run.apply(from_source(ONE_BAD))
     assert isinstance(refused.value.error, RecordError)
     assert "offset 3" in str(refused.value.error)
-    assert "the state is saved up to the record before it" in str(refused.value.error)
+    assert "the run stops before this record, and a restart tries it again" in str(refused.value.error)
     assert run.task.view() == {"a": 3}
     run.take_outputs()
     assert list(run.sent.values()) == GOOD_VALUES[:3]

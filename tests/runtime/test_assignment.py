@@ -186,3 +186,33 @@ async def test_states_can_still_be_viewed_when_all_is_closed(assignment):
     first.saved(await captured(first))
     await assignment.close()
     assert first.view() == {"a": 1}
+
+
+async def test_what_was_applied_counts_also_after_it_went_elsewhere(assignment):
+    first, other, *_ = give(assignment, ONE)
+    for task in (first, other):
+        load(task)
+    await first.live.apply(make_batch(["a"] * 5), breathe)
+    await other.live.apply(make_batch(["a"] * 3), breathe)
+    assert assignment.counts == (8, 0)
+    for task in (first, other):
+        task.saved(await captured(task))
+    release(assignment)
+    assert assignment.counts == (8, 0)
+    give(assignment, TWO)
+    assert assignment.counts == (8, 0)
+    release(assignment)
+    give(assignment, ONE)
+    assert assignment.counts == (8, 0)
+    await assignment.close()
+
+
+async def test_what_was_applied_but_never_stored_does_not_count_once_it_is_dropped(assignment):
+    first, *_ = give(assignment, ONE)
+    load(first)
+    await first.live.apply(make_batch(["a"] * 5), breathe)
+    first.fail()
+    release(assignment)
+    give(assignment, ONE)
+    assert assignment.counts == (0, 0)
+    await assignment.close()

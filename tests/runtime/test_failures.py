@@ -26,7 +26,10 @@ async def test_a_dead_letter_is_the_record_as_it_came_with_its_reason():
         assert letter.at.headers[0] == ("of", b"%d" % offset)
         assert tuple(name for name, _ in letter.at.headers[1:]) == DEAD_LETTER_HEADERS
         assert (letter.plugin, letter.origin, letter.timestamp) == ("plugin", SOURCE, 1_000 + offset)
-    assert (run.letters[1].error, run.letters[1].message) == ("ValueError", "as told")
+    assert (run.letters[1].error, run.letters[1].message.partition(" (at ")[0]) == ("ValueError", "as told")
+    assert run.letters[1].message.partition("tests/runtime/alone.py:")[2][:-1].isdigit(), "file and line of the plugin"
+    assert run.letters[2].message.count("(at ") == 0, "no plugin was at work"
+    assert "ValueError: as told (at " in str(run.failed[1])
     assert run.letters[2].error == run.letters[3].error == "DeserializationError"
     assert isinstance(run.failed[2], DeserializationError)
     assert run.reports[-1] == [1, 2, 3]

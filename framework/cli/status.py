@@ -1,0 +1,174 @@
+"""How a run goes: a line on a terminal, a log message each minute elsewhere, and a summary at the end."""
+
+import asyncio
+import logging
+import sys
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.live import Live
+from rich.text import Text
+
+from framework.borders import describe
+from framework.embedded.inputs import Input
+from framework.runtime.figures import Figures, Summary
+
+__all__ = ["Status", "StatusText", "log_summary"]
+
+log = logging.getLogger("framework")
+
+_REFRESH_SECONDS: Final = 0.5
+_LOG_SECONDS: Final = 60.0
+_WINDOW: Final = 10
+"""Readings over which the line on a terminal gives the rate."""
+
+
+class Status:
+    """Shows how a run goes while it is entered, in the run's event loop.
+
+    It only reads, now and then, so it slows nothing down. What it raises ends the display, with a warning, and never
+    the run.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Figures | None],
+        *,
+        input: Input | None = None,  # noqa: A002 - the name of the option
+        console: Console | None = None,
+        log_seconds: float = _LOG_SECONDS,
+    ) -> None:
+        """`read` gives the figures, None while the run connects. `input`: the file that is fed. `console`: stderr by
+        default. `log_seconds`: the time between two messages where the console is no terminal.
+        """
+        self._console = console or Console(stderr=True, soft_wrap=True)
+        self._read = read
+        self._text = StatusText(input, _WINDOW if self._console.is_terminal else 2)
+        self._log_seconds = log_seconds
+        self._line = Text()
+        self._showing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._showing = asyncio.create_task(self._show())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._showing is not None:
+            self._showing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._showing
+
+    async def _show(self) -> None:
+        try:
+            if self._console.is_terminal:
+                await self._draw()
+            else:
+                await self._log()
+        except Exception as error:
+            log.warning("the status is not shown any more, the run goes on: %s", describe(error))
+
+    async def _draw(self) -> None:
+        # Live draws in a thread of its own, so a terminal that is stopped does not stop the run. It also has what is
+        # written to sys.stderr meanwhile printed above the line.
+        live = Live(
+            get_renderable=lambda: self._line,
+            console=self._console,
+            refresh_per_second=1 / _REFRESH_SECONDS,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),
+        )
+        with live:
+            self._console.show_cursor()  # a run that is killed could not show it again
+            while True:
+                self._line = Text(self._text.of(self._read()), no_wrap=True, overflow="ellipsis")
+                await asyncio.sleep(_REFRESH_SECONDS)
+
+    async def _log(self) -> None:
+        self._text.of(self._read())  # the first rate begins here
+        while True:
+            await asyncio.sleep(self._log_seconds)
+            log.info("%s", self._text.of(self._read()))
+
+
+class StatusText:
+    """Puts figures into words, one reading after another."""
+
+    def __init__(self, input: Input | None, window: int) -> None:  # noqa: A002 - as above
+        """`window`: over how many readings the rate is taken."""
+        self._input = input
+        self._readings: deque[Figures] = deque(maxlen=window)
+        self._waiting_since: float | None = None
+
+    def of(self, now: Figures | None) -> str:
+        """The text of the latest reading, None where there are no figures yet."""
+        if now is None:
+            return "connecting to the broker"
+        if not now.is_assigned:
+            return self._waiting(now)
+        self._waiting_since = None
+        self._readings.append(now)
+        if now.partitions:
+            parts = [*_loading(now), f"{self._rate():,.0f} records/s", _lag(now), _last_checkpoint(now)]
+        else:
+            parts = ["no partition is assigned to this worker"]
+        parts.append(f"{now.applied:,} applied")
+        if now.failed:
+            parts.append(f"{now.failed:,} failed")
+        return " · ".join([*parts, *self._fed()])
+
+    def _waiting(self, now: Figures) -> str:
+        self._readings.clear()
+        self._waiting_since = now.at if self._waiting_since is None else self._waiting_since
+        return (
+            f"waiting for the group: {now.at - self._waiting_since:.0f} s so far, "
+            f"up to {now.session_timeout:g} s where a member has died"
+        )
+
+    def _rate(self) -> float:
+        """Records applied in a second; not below 0 where records are applied again after a failure."""
+        first, last = self._readings[0], self._readings[-1]
+        return max(0.0, (last.applied - first.applied) / (last.at - first.at)) if last.at > first.at else 0.0
+
+    def _fed(self) -> list[str]:
+        source = self._input
+        if source is None or not source.size or source.bytes_read >= source.size:
+            return []
+        return [f"input: {_share(source.bytes_read, source.size)}"]
+
+
+def _loading(figures: Figures) -> list[str]:
+    if not figures.loading:
+        return []
+    loaded = f": {_share(*figures.loaded)}" if figures.loaded else ""
+    return [f"loading the state of {figures.loading} of {figures.partitions} partitions{loaded}"]
+
+
+def _lag(figures: Figures) -> str:
+    return "lag not known yet" if figures.lag is None else f"lag {figures.lag:,}"
+
+
+def _last_checkpoint(figures: Figures) -> str:
+    return "no checkpoint yet" if figures.saved_at is None else f"checkpoint {figures.at - figures.saved_at:.0f} s ago"
+
+
+def _share(done: int, total: int) -> str:
+    return f"{done / total:.0%} of {decimal(total)}"
+
+
+def log_summary(summary: Summary) -> None:
+    """Log what a run has done; with `--log-format json`, each figure is a field of the message."""
+    rate = summary.records_per_second
+    parts = [f"records applied: {summary.records:,} in {summary.seconds:.1f} s ({rate:,.0f} records/s)"]
+    if summary.keys is not None and summary.bytes is not None:
+        parts.append(f"keys: {summary.keys:,} · stored: {decimal(summary.bytes)}")
+    parts.append(f"records failed: {summary.failed:,}")
+    fields = {**asdict(summary), "seconds": round(summary.seconds, 3), "records_per_second": round(rate, 1)}
+    log.info("%s", " · ".join(parts), extra=fields)

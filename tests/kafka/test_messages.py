@@ -1,0 +1,114 @@
+"""aiokafka's log messages, as they reach the user."""
+
+import ast
+import logging
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiokafka
+import pytest
+
+from framework.kafka import messages
+from framework.kafka.messages import KafkaMessages
+from tests.end_to_end.worker import Worker
+
+coordinator = logging.getLogger("aiokafka.consumer.group_coordinator")
+
+
+class Handler(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.addFilter(KafkaMessages())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(f"{record.levelname.lower()} {record.getMessage()}")
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    handler = Handler()
+    logging.getLogger("aiokafka").addHandler(handler)
+    yield handler.said
+    logging.getLogger("aiokafka").removeHandler(handler)
+
+
+def test_every_message_that_is_known_here_is_one_of_aiokafka():
+    """A new version of aiokafka may have other words: then these must be, too."""
+    file = Path(aiokafka.__file__).parent / "consumer" / "group_coordinator.py"
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    assert {*messages._INSTEAD, *messages._HARMLESS} <= texts
+
+
+def test_each_takes_the_arguments_of_the_original():
+    for original, words in messages._INSTEAD.items():
+        assert original.count("%s") == words.text.count("{}"), original
+
+
+def test_they_are_told_in_our_words_and_at_a_fitting_level(said):
+    coordinator.warning("Marking the coordinator dead (node %s)for group %s.", 3, "orders")
+    coordinator.error("Heartbeat send request failed: %s. Will retry.", TimeoutError("{late} %s"))
+    assert said == [
+        "info broker 3 does not answer as the coordinator of group orders; looking for the coordinator",
+        "warning the group's coordinator did not answer a heartbeat, the next one follows: {late} %s",
+    ]
+
+
+def test_what_is_harmless_is_not_told(said):
+    coordinator.warning("Heartbeat failed for group %s because it is rebalancing", "g")
+    coordinator.error("OffsetCommit failed for group %s due to group error (%s), will rejoin", "g", "Rebalance")
+    coordinator.error("Group Coordinator Request failed: %s", "[Error 15] GroupCoordinatorNotAvailableError")
+    assert said == []
+
+
+def test_what_is_not_known_stays_as_it_is(said):
+    coordinator.error("Unexpected error from SyncGroup: %s", "odd")
+    assert said == ["error Unexpected error from SyncGroup: odd"]
+
+
+def test_a_message_that_is_no_text_stays_as_it_is(said):
+    coordinator.error(["odd"])
+    assert said == ["error ['odd']"]
+
+
+def test_others_messages_pass():
+    record = logging.makeLogRecord({"name": "framework", "msg": next(iter(messages._HARMLESS)), "args": ("a", "b")})
+    assert KafkaMessages().filter(record)
+
+
+def test_what_is_said_again_and_again_is_told_now_and_then(said, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    monkeypatch.setattr("time.time_ns", lambda: int(now * 1e9))
+    for _ in range(100):
+        for topic in ("a", "b"):
+            logging.getLogger("aiokafka.cluster").error("Topic %s not found in cluster metadata", topic)
+        now += 0.15
+    assert said.count("error Topic a not found in cluster metadata") == 2
+    assert said.count("error Topic b not found in cluster metadata") == 2
+
+
+@pytest.mark.kafka
+def test_a_worker_that_was_thrown_out_says_so_in_our_words_alone(broker, topic, produce, tmp_path):
+    """It stands still for longer than its session, and commits with a generation that is gone."""
+    name = topic()
+    produce(name, ["a"] * 100)
+    args = ["--plugin", "keycount", "--topic", name, "--bootstrap-servers", broker.bootstrap_servers]
+    args += ["--kafka", "session_timeout_ms=6000", "--checkpoint-interval", "1ms"]
+    with Worker(*args, cwd=tmp_path) as first:
+        first.wait_for("assigned: ")
+        with Worker(*args, cwd=tmp_path) as second:
+            second.wait_for("assigned: ")
+            second.signal(signal.SIGSTOP)
+            first.wait_for(f"assigned: {name}-0, {name}-1, {name}-2, {name}-3")
+            produce(name, ["a", "b", "c"] * 100)
+            second.signal(signal.SIGCONT)
+            second.wait_for("the group has thrown this worker out")
+            second.wait_for("assigned: ")
+            assert second.terminate() == 0
+        assert first.terminate() == 0
+    said = "\n".join([*first.messages, *second.messages])
+    for text in ("OffsetCommit", "Heartbeat", "never retrieved", " error "):
+        assert text not in said, said
