@@ -1,4 +1,7 @@
-"""Plugins that keep exactly-once state over Kafka topics. What a plugin author imports is here."""
+"""Plugins that keep exactly-once state over Kafka topics.
+
+Plugin authors import all names from this package, and test tools from `framework.testing`.
+"""
 
 from framework.codecs import Codec
 from framework.errors import (

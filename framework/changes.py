@@ -1,8 +1,8 @@
-"""What the rows of a checkpoint hold, in a codec's bytes.
+"""The format of the rows of a checkpoint. A codec encodes each row.
 
-A piece of a base is a dict of keys to values. Changes are a list of two: a dict of the keys that changed with their
-values, and the list of the keys that are gone. A key may stand in both, where it was deleted and then set again under
-an equal key of another type, such as 1 and True. So the gone keys are removed first.
+A row with a piece of a base is a dict of keys to values. A row of changes is a list of two: a dict of changed keys with
+their values, and a list of deleted keys. A key may be in both, if it was deleted and then set again as an equal key of
+another type, such as 1 and True. So deleted keys are removed first.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,20 +17,22 @@ _ADVICE = "restore a backup, or start a new --group to build the state again fro
 
 
 def base_row(codec: Codec, values: Mapping[Any, Any]) -> bytes:
-    """A piece of a base. Raises what `codec.encode` raises."""
+    """Encode a piece of a base. Raises as `codec.encode` does."""
     return codec.encode(dict(values))
 
 
 def changes_row(codec: Codec, present: Mapping[Any, Any], gone: Iterable[Any]) -> bytes:
-    """Changes: the keys that are `present` with their values, and those that are gone. Raises what `codec.encode`
-    raises."""
+    """Encode changes: changed keys that are `present`, with their values, and keys that are `gone`.
+
+    Raises as `codec.encode` does.
+    """
     return codec.encode([dict(present), list(gone)])
 
 
 def fold_rows(codec: Codec, rows: Iterable[bytes], into: dict[Any, Any] | None = None) -> dict[Any, Any]:
-    """The table that rows in their order make up; `into` is changed where it is given.
+    """Decode rows and apply them in order. Returns `into`, changed, or a new dict if it is None.
 
-    Raises `StateCorruptError` for a row that is neither a piece of a base nor changes, and what `rows` raises.
+    Raises `StateCorruptError` for a row that is neither a piece of a base nor changes, and any exception of `rows`.
     """
     data: dict[Any, Any] = {} if into is None else into
     for row in rows:
@@ -53,15 +55,15 @@ def _remove(gone: list[Any], data: dict[Any, Any]) -> None:
         for key in gone:
             data.pop(key, None)
     except TypeError as error:
-        raise StateCorruptError(f"a row of stored state has a key that cannot be one: {error}; {_ADVICE}") from error
+        raise StateCorruptError(f"a row of stored state has an invalid key: {error}; {_ADVICE}") from error
 
 
 def _decode(codec: Codec, row: bytes) -> Any:
     try:
         return codec.decode(row)
     except MemoryError:
-        raise  # says nothing of the row
+        raise  # the row may be sound
     except Exception as error:
         raise StateCorruptError(
-            f"a row of stored state is not in codec {codec.name}: {str(error) or type(error).__name__}; {_ADVICE}"
+            f"codec {codec.name} cannot read a row of stored state: {str(error) or type(error).__name__}; {_ADVICE}"
         ) from error

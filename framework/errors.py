@@ -1,32 +1,32 @@
-"""Every error that framework raises on purpose.
+"""All errors that framework raises on purpose.
 
-The hierarchy; each class carries the exit status of the command that it ends::
+The hierarchy, with the exit status of a command that ends with the error::
 
-    FrameworkError                    1  base; never raised itself
+    FrameworkError                    1  base class; never raised itself
     ├── UsageError                    2  options, configuration, input files
     │   └── PluginError               2  a plugin cannot be found, imported or used
     ├── ProcessingError               1  a record could not be applied
-    │   ├── RecordError               1  a processor refused or failed on a record
+    │   ├── RecordError               1  a processor refused a record, or failed on it
     │   ├── DeserializationError      1  a key or value is not in the declared format
-    │   └── TallyError                1  a key was tallied whose value is no number; a TypeError, too
-    ├── OutputError                   1  an output was not acknowledged
-    ├── CodecError                    1  a value that the codec cannot hold without loss
+    │   └── TallyError                1  a key was tallied, but its value is not a number; also a TypeError
+    ├── OutputError                   1  an output was refused or not acknowledged
+    ├── CodecError                    1  the codec cannot encode or decode a value without loss
     ├── StoreError                    1  the store could not read or write (disk, permissions)
-    ├── OffsetOutOfRangeError         1  the log does not hold the stored position any more
-    │   └── TopicRecreatedError       1  the log is not the one that the stored state was built from
+    ├── OffsetOutOfRangeError         1  the log no longer holds the stored position
+    │   └── TopicRecreatedError       1  the stored state was built from another log than this one
     ├── RecordsLostError              1  the embedded broker dropped records before they were read
-    ├── StateError                    3  base of what is wrong with stored state
+    ├── StateError                    3  base class of errors in stored state
     │   ├── StateCorruptError         3  damaged: checksum, truncation, missing rows
     │   ├── StateIncompatibleError    3  another codec, version, partition count or cluster
-    │   ├── StateMissingError         3  Kafka knows newer state than the store has
-    │   ├── StateConflictError        3  removed, or written by something else, while its owner ran
+    │   ├── StateMissingError         3  according to Kafka, the store lacks the newest checkpoint
+    │   ├── StateConflictError        3  removed, or written by another program, while its owner ran
     │   └── FencedError               3  another owner has claimed the partition
-    ├── BrokerError                   4  the broker cannot be reached or refuses
-    │   └── TopicNotFoundError        4  a topic that is not there
+    ├── BrokerError                   4  the broker cannot be reached, or rejects a request
+    │   └── TopicNotFoundError        4  the broker has no such topic
     ├── StalledError                  1  a partition makes no progress, or the consumer is dead
-    └── InternalError                 1  a promise of our own code is broken: a bug
+    └── InternalError                 1  a bug in framework
 
-Messages tell what happened, to what (topic, partition, offset, plugin, file) and what to do.
+Each message says what happened, which topic, partition, offset, plugin or file is concerned, and what to do.
 """
 
 from typing import ClassVar
@@ -59,19 +59,20 @@ __all__ = [
 
 
 class FrameworkError(Exception):
-    """Base of all; `exit_status` is what a command that ends with it returns."""
+    """Base class of all errors of framework."""
 
     exit_status: ClassVar[int] = 1
+    """Exit status of a command that ends with this error."""
 
 
 class UsageError(FrameworkError):
-    """An option, configuration or input file that cannot be used."""
+    """An option, a configuration or an input file cannot be used."""
 
     exit_status = 2
 
 
 class PluginError(UsageError):
-    """A plugin that cannot be found, imported or used."""
+    """A plugin cannot be found, imported or used."""
 
 
 class ProcessingError(FrameworkError):
@@ -87,11 +88,11 @@ class DeserializationError(ProcessingError):
 
 
 class TallyError(ProcessingError, TypeError):
-    """`State.tally` got a key whose value is no number: a fault of the plugin, whatever the record."""
+    """`State.tally` was given a key whose value is not a number. The plugin is at fault, not the record."""
 
 
 class OutputError(FrameworkError):
-    """A record that a processor sent was refused or not acknowledged."""
+    """An output was refused or not acknowledged."""
 
 
 class CodecError(FrameworkError):
@@ -103,19 +104,19 @@ class StoreError(FrameworkError):
 
 
 class OffsetOutOfRangeError(FrameworkError):
-    """The log does not hold the position that the stored state continues from."""
+    """The log no longer holds the position from which the stored state continues."""
 
 
 class TopicRecreatedError(OffsetOutOfRangeError):
-    """The log is not the one that the stored state was built from: the topic was re-created, or its log truncated."""
+    """The stored state was built from another log: the topic was re-created, or its log truncated."""
 
 
 class RecordsLostError(FrameworkError):
-    """The embedded broker dropped records that were not read yet."""
+    """The embedded broker dropped records before they were read."""
 
 
 class StateError(FrameworkError):
-    """Base of what is wrong with stored state; what is stored stays as it was."""
+    """Base class of errors in stored state. The stored state itself is not changed."""
 
     exit_status = 3
 
@@ -129,25 +130,25 @@ class StateIncompatibleError(StateError):
 
 
 class StateMissingError(StateError):
-    """Kafka knows newer state of a partition than the store has."""
+    """The store lacks the newest checkpoint of a partition, according to the group's committed offset in Kafka."""
 
 
 class StateConflictError(StateError):
-    """What is stored is not what its owner stored last: it was removed, or something else wrote it."""
+    """The stored state differs from its owner's last checkpoint: it was removed, or another program wrote it."""
 
 
 class FencedError(StateError):
-    """Another owner has claimed the partition; this one's memory of it is void."""
+    """Another owner has claimed the partition, so this owner can store nothing more for it."""
 
 
 class BrokerError(FrameworkError):
-    """The broker cannot be reached, or refuses."""
+    """The broker cannot be reached, or rejects a request."""
 
     exit_status = 4
 
 
 class TopicNotFoundError(BrokerError):
-    """A topic that the broker does not have."""
+    """The broker has no such topic."""
 
 
 class StalledError(FrameworkError):
@@ -155,4 +156,4 @@ class StalledError(FrameworkError):
 
 
 class InternalError(FrameworkError):
-    """A promise that framework's own code makes is broken. Please report it."""
+    """A bug in framework. Please report it."""

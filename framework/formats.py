@@ -1,8 +1,8 @@
-"""Formats: how the bytes of a record's key or value are read.
+"""Formats: they decode the bytes of a record's key or value.
 
 =============  =======================================================================================
 utf8           text
-bytes          the bytes as they are
+bytes          the bytes, unchanged
 json           JSON; a number with a fraction or an exponent is a float
 json-decimal   JSON; a number with a fraction or an exponent is a `decimal.Decimal`, for exact sums
 int, float     a decimal number as text
@@ -11,7 +11,7 @@ double         Kafka's DoubleSerializer: big-endian IEEE 754, 8 bytes
 uuid           a UUID as text, as Kafka's UUIDSerializer writes it
 =============  =======================================================================================
 
-JSON is read strictly: UTF-8 alone, no name twice in an object, no NaN, no infinity and no float beyond its range.
+JSON is read strictly: only UTF-8, no duplicate names in an object, no NaN, no infinity, and no float out of range.
 """
 
 import json
@@ -32,27 +32,27 @@ __all__ = ["FORMATS", "Format", "format_named", "json_reader"]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format of keys or values. `read` turns the bytes of one into a value, or raises `ValueError`."""
+    """A format of keys or values. `read` decodes the bytes of one key or value, or raises `ValueError`."""
 
     name: str
     read: Callable[[bytes], Any]
     mutable: bool = False
-    """Whether a value that was read can be changed in place."""
+    """Whether decoded values can be changed in place."""
 
     @property
     def reads_anything(self) -> bool:
-        """Whether bytes stay as they are."""
+        """Whether any bytes are valid, and stay unchanged."""
         return self.read is _same
 
     @property
     def reads_text(self) -> bool:
-        """Whether bytes are text in UTF-8."""
+        """Whether the format is text in UTF-8."""
         return self.read is bytes.decode
 
     def read_column(self, column: Sequence[bytes | None]) -> Sequence[Any]:
-        """Read a whole column of keys or values at once; nulls stay None.
+        """Decode a whole column of keys or values at once. Nulls stay None.
 
-        Raises `ValueError` if any of them cannot be read; `read` then tells which.
+        Raises `ValueError` if one of them cannot be decoded. Call `read` for each one to find it.
         """
         if self.reads_anything:
             return column
@@ -61,7 +61,7 @@ class Format:
 
 
 def format_named(name: str) -> Format:
-    """The format of this name. Raises `UsageError` if there is none."""
+    """Returns the format with this name. Raises `UsageError` if there is none."""
     try:
         return FORMATS[name]
     except KeyError:
@@ -69,7 +69,10 @@ def format_named(name: str) -> Format:
 
 
 def json_reader(*, parse_float: Callable[[str], Any], parse_int: Callable[[str], Any] = int) -> Callable[[bytes], Any]:
-    """A function that reads JSON strictly, numbers through `parse_float` and `parse_int`, or raises `ValueError`."""
+    """Returns a function that decodes strict JSON, with numbers by `parse_float` and `parse_int`.
+
+    The function raises `ValueError` for bytes that are not strict JSON.
+    """
     decoder = json.JSONDecoder(
         parse_float=parse_float,
         parse_int=parse_int,
@@ -95,7 +98,7 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in members if names.count(name) > 1)
-        raise ValueError(f"name {twice!r} is twice in an object")
+        raise ValueError(f"an object has the name {twice!r} more than once")
     return members
 
 
@@ -115,7 +118,7 @@ def _decimal(text: str) -> Decimal:
 
 def _number(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     def read(data: bytes) -> Any:
-        if b"_" in data:  # Python's own grammar of numbers, nobody else's
+        if b"_" in data:  # only Python's grammar of numbers allows underscores
             raise ValueError(f"not a number: {data!r}")
         return parse(data)
 
@@ -158,4 +161,4 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
         )
     }
 )
-"""Every format by its name."""
+"""All formats, by name."""

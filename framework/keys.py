@@ -1,4 +1,4 @@
-"""Keys: which values can be found again under their key, and how a message shows a key."""
+"""Keys of state: the check that a lookup can find a key, and the text of a key for messages."""
 
 import reprlib
 from typing import Any
@@ -7,10 +7,10 @@ __all__ = ["equals_itself", "show"]
 
 
 def equals_itself(key: Any) -> bool:
-    """Whether a hashable value can be looked up again: not NaN, nor a tuple or frozenset that holds NaN at any depth.
+    """Whether a hashable value equals itself: False for NaN, and for a tuple or frozenset with NaN at any depth.
 
-    Python takes the same object for equal without a look, so such a tuple is found in memory, but not once it is read
-    back. Raises what the key's `__eq__` raises.
+    Python compares elements of a tuple by identity first. So a tuple with NaN is found in memory, but not after a load.
+    Raises any exception of the key's `__eq__`.
     """
     if isinstance(key, (tuple, frozenset)):
         return all(map(equals_itself, key))
@@ -18,7 +18,7 @@ def equals_itself(key: Any) -> bool:
 
 
 def show(key: Any) -> str:
-    """A short text for messages. Never raises, whatever the key's `__repr__` does."""
+    """A short text for messages. Never raises, not even if the key's `__repr__` does."""
     try:
         return reprlib.repr(key)
     except Exception:  # such as ValueError for an int of too many digits

@@ -1,4 +1,4 @@
-"""Observers: hooks by which plugins are told what the runtime does. They change nothing."""
+"""Observers: hooks that tell plugins about events in the runtime. They cannot influence it."""
 
 import inspect
 import logging
@@ -19,15 +19,15 @@ P = ParamSpec("P")
 
 
 class Observers:
-    """The observers of all registered plugins. Each attribute is a hook to call, with the arguments of its hookspec::
+    """The observers of all registered plugins. Each attribute is a hook; call it with the arguments of its hookspec::
 
         observers.assigned(plugin="keycount", partition=partition, last_offset=-1, epoch=1)
 
-    Plugins that are registered later are not called.
+    Plugins that are registered after this object was made are not called.
     """
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
-        """`manager`: with `framework.hookspecs` added, and all plugins registered."""
+        """`manager` must have `framework.hookspecs` added, and all plugins registered."""
         self.assigned = Observer(manager, hookspecs.framework_assigned)
         self.released = Observer(manager, hookspecs.framework_released)
         self.checkpoint_saved = Observer(manager, hookspecs.framework_checkpoint_saved)
@@ -36,12 +36,12 @@ class Observers:
 
 
 class Observer(Generic[P]):
-    """One hook of all plugins that implement it, to be called with the arguments of its hookspec.
+    """One hook of all plugins that implement it. Call it with the arguments of its hookspec.
 
-    Each plugin is called on its own, the last registered one first, as pluggy does it. Whatever one raises is logged
-    with the plugin's and the hook's name, and with the traceback at debug level. The others are still called, and
-    nothing is raised. Only `KeyboardInterrupt` is raised on. A call that awaits nothing cannot be cancelled or closed,
-    so a `CancelledError` or `GeneratorExit` is the observer's own.
+    Plugins are called one after the other, the last registered one first, as in pluggy. An exception of one plugin is
+    logged with the names of the plugin and the hook, and with the traceback at debug level. The other plugins are still
+    called. Only `KeyboardInterrupt` is passed on. A `CancelledError` or `GeneratorExit` is logged like any other
+    exception, because it can only come from the plugin: the call awaits nothing.
     """
 
     def __init__(self, manager: pluggy.PluginManager, spec: Callable[P, None]) -> None:
@@ -67,7 +67,7 @@ class Observer(Generic[P]):
 
     def _tell(self, plugin: str, error: BaseException) -> None:
         reason = located(describe(error), error)
-        log.error("observer %s of plugin %s failed: %s; nothing else changes", self._name, plugin, reason)
+        log.error("observer %s of plugin %s failed: %s; the run goes on", self._name, plugin, reason)
         if log.isEnabledFor(logging.DEBUG):
-            # As a text: a formatter that makes it from the exception may fail on the exception's own `__str__`.
+            # Formatted here, because a logging formatter may fail on the `__str__` of the exception.
             log.debug("%s", "".join(traceback.format_exception(error)))

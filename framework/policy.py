@@ -1,4 +1,4 @@
-"""The user's choices: where reading begins, and what the runtime does when something is wrong."""
+"""Policies that the user chooses: where reading begins, and how the runtime reacts to problems."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -8,41 +8,41 @@ from framework.errors import UsageError
 __all__ = ["ErrorPolicy", "OnError", "OnMissingState", "OnOutOfRange", "OnStall", "Start"]
 
 OnError = Literal["stop", "skip", "dead-letter"]
-"""For a record that cannot be applied."""
+"""Reaction to a record that cannot be applied."""
 
 OnMissingState = Literal["stop", "rebuild", "continue"]
-"""For a partition of which Kafka knows newer state than the store has."""
+"""Reaction to a store that lacks a partition's newest checkpoint, according to the committed offset in Kafka."""
 
 OnOutOfRange = Literal["stop", "rebuild", "continue"]
-"""For a log that does not hold the stored position any more."""
+"""Reaction to a log that no longer holds the stored position."""
 
 OnStall = Literal["warn", "stop"]
-"""For a partition that makes no progress."""
+"""Reaction to a partition that makes no progress."""
 
 Start = Literal["earliest", "latest"] | int
-"""Where a partition without state begins; an int is a timestamp in milliseconds since the epoch."""
+"""Where reading begins in a partition without state. An int is a timestamp in milliseconds since the epoch."""
 
 _LONGEST_WAIT: Final = 60.0
-"""Seconds beyond which the wait between two tries does not grow."""
+"""The doubling of waits between retries stops here, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorPolicy:
-    """Try a failing record again `retries` times, then do `on_error`. Prints as the guarantee line has it.
+    """Retry a failing record `retries` times, then do `on_error`. `str` gives the text for the guarantee line.
 
-    Raises `UsageError` for a policy that contradicts itself.
+    Raises `UsageError` if `on_error` and `dead_letter_topic` do not fit together.
     """
 
     on_error: OnError = "stop"
     dead_letter_topic: str | None = None
-    """Where dead letters go; given with `dead-letter`, and only then."""
+    """Topic for dead letters. Required with `dead-letter`, and refused otherwise."""
     retries: int = 0
     retry_backoff: float = 0.1
-    """Seconds before the first retry; they double with each that follows, up to a minute."""
+    """Seconds before the first retry. The wait doubles with each further retry, up to a minute."""
 
     def __post_init__(self) -> None:
         if self.on_error == "dead-letter" and not self.dead_letter_topic:
-            raise UsageError("--on-error dead-letter needs a topic to send to; name it with --dead-letter-topic")
+            raise UsageError("--on-error dead-letter needs a topic; name it with --dead-letter-topic")
         if self.on_error != "dead-letter" and self.dead_letter_topic:
             raise UsageError(
                 f"--dead-letter-topic {self.dead_letter_topic} has no effect with --on-error {self.on_error}; "
@@ -50,7 +50,7 @@ class ErrorPolicy:
             )
 
     def wait_after(self, failures: int) -> float | None:
-        """Seconds to wait after that many failed tries of a record; None where it was tried often enough."""
+        """Seconds to wait before the next retry, after `failures` failed attempts; None if no retry is left."""
         if failures > self.retries:
             return None
         doublings = min(failures - 1, 64)

@@ -1,4 +1,4 @@
-"""What a plugin contributes: a processor."""
+"""Processor: the base class of the classes that plugins contribute."""
 
 from abc import ABC
 from collections.abc import Awaitable
@@ -13,66 +13,69 @@ from framework.state import State
 __all__ = ["API_VERSION", "Options", "Processor"]
 
 API_VERSION = 1
-"""The version of the plugin contract that this framework offers; `Processor.api_version` names the one needed."""
+"""Version of the plugin contract that this framework supports."""
 
 
 class Options(BaseModel):
-    """Base of a processor's options: unknown names are refused, values are checked."""
+    """Base class of a processor's options. Unknown names and invalid values are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Processor(ABC):
-    """Keeps state over the records of one partition; one instance lives per assigned partition.
+    """Keeps state over the records of one partition. The runtime makes one instance for each assigned partition.
 
-    Write `process`; write `process_batch` too (or alone) where speed matters. Both must give the same state.
-    Everything that must survive belongs in `state`: attributes of `self` are lost at a restart.
+    Override `process`, or `process_batch` for speed, or both. Both must lead to the same state. Keep all data that must
+    survive a restart in `state`: attributes of `self` are lost.
     """
 
     api_version: ClassVar[int]
     """The `framework.API_VERSION` that this processor was written for. Required."""
 
     name: ClassVar[str] = ""
-    """Names the state; by default the plugin's name."""
+    """Name under which the state is stored; by default the plugin's name."""
 
     state_version: ClassVar[int] = 1
-    """Raise it whenever the meaning of stored values changes, and write `migrate`."""
+    """Version of the stored values. Raise it when their meaning changes, and override `migrate`."""
 
     key_format: ClassVar[str] = "utf8"
+    """Default format of keys, see `framework.formats`. `--key-format` overrides it."""
     value_format: ClassVar[str] = "bytes"
-    """How keys and values are read (see `framework.formats`), unless the command says otherwise."""
+    """Default format of values, see `framework.formats`. `--value-format` overrides it."""
 
     Options: ClassVar[type[Options]] = Options
+    """Class of the options that `--option` sets."""
 
     def __init__(self, options: Any, partition: TopicPartition) -> None:
         self.options = options
         self.partition = partition
 
     async def open(self) -> None:  # noqa: B027 - a processor may go without
-        """Called once the state is loaded, before the first record; for connections and the like.
+        """Called after the state is loaded and before the first record, for example to open connections.
 
-        A new instance is made and opened after each reload of the state, such as after a failure. An error ends the
+        When the state is loaded again, as after a failure, a new instance is made and opened. An exception ends the
         run.
         """
 
     async def close(self) -> None:  # noqa: B027 - a processor may go without
-        """Called once for each instance when it is not used any more, also after errors and where `open` failed.
+        """Called once for each instance when it is no longer used, also after errors and after a failed `open`.
 
-        It may be called on an instance that was never opened. An error is logged, and changes nothing.
+        It may be called on an instance that was never opened. An exception is logged, and has no other effect.
         """
 
     def process(self, record: Record, state: State[Any, Any], out: Output) -> Awaitable[None] | None:
-        """Apply one record: change `state`, and send outputs to `out`. May be `async def`.
+        """Apply one record: change `state`, and send outputs with `out.send`. May be `async def`.
 
-        Raise any exception (`framework.RecordError` for a plain refusal) to reject the record.
+        An exception rejects the record, and undoes its changes and outputs. `framework.RecordError` is meant for a
+        refusal on purpose, but any exception does.
         """
         raise NotImplementedError
 
     def process_batch(self, batch: Batch, state: State[Any, Any], out: Output) -> None:
-        """Apply a run of records at once; the fast path."""
+        """Apply several records at once, which is faster than `process`."""
         raise NotImplementedError
 
     @classmethod
     def migrate(cls, state: State[Any, Any], from_version: int) -> None:
-        """Take state of an older `state_version` forward, in place, at the same offset."""
+        """Convert stored state of the older version `from_version` to `state_version`, in place."""
         raise NotImplementedError

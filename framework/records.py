@@ -1,4 +1,4 @@
-"""Records, and batches of them: what a processor reads."""
+"""Records and batches of records, the input of a processor."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 __all__ = ["Batch", "Headers", "Record", "TopicPartition"]
 
 Headers = tuple[tuple[str, bytes | None], ...]
+"""Pairs of name and value. A name may occur more than once."""
 
 
 class TopicPartition(NamedTuple):
@@ -21,9 +22,9 @@ class TopicPartition(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One Kafka message, its key and value in the formats that the processor reads.
+    """One Kafka message. `key` and `value` are decoded as the processor's formats say; None stands for null.
 
-    `timestamp` is in milliseconds since the epoch, as the broker has it.
+    `timestamp` is the broker's, in milliseconds since the epoch.
     """
 
     topic: str
@@ -37,10 +38,11 @@ class Record(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """A run of records of one partition in offset order, as columns of equal length.
+    """Consecutive records of one partition in offset order, as columns of equal length.
 
-    Offsets rise but may have gaps. The log was read from `start` up to, not including, `end`; every
-    record in between that the log holds is here, so `end` may lie beyond the last offset.
+    The batch holds all records that the log has from offset `start` up to, not including, `end`. Offsets may have gaps,
+    and `end` may be beyond the last offset + 1. `len(batch)` is the number of records; `batch[i]` and iteration give
+    `Record` objects.
     """
 
     topic_partition: TopicPartition
@@ -80,17 +82,17 @@ class Batch:
         )
 
     def _border(self, position: int) -> int:
-        """The offset at which the log is cut for what begins at this position."""
+        """The offset at which a slice begins that starts at this position."""
         offsets = self.offsets
         if position == len(offsets):
             return self.end
         return offsets[position] if position else self.start
 
     def with_columns(self, **columns: Sequence[Any]) -> "Batch":
-        """The same records with other columns, as after deserializing."""
+        """A copy with some columns replaced, such as decoded ones."""
         named: dict[str, Any] = columns
         return replace(self, **named)
 
     def key_texts(self) -> Sequence[str | None]:
-        """The keys, which must be bytes, as text. Raises `UnicodeDecodeError` where one is not UTF-8."""
+        """The keys, which must be bytes or None, as text. Raises `UnicodeDecodeError` for a key that is not UTF-8."""
         return [None if key is None else key.decode() for key in self.keys]

@@ -1,4 +1,4 @@
-"""The shutdown: signals stop a run in order, and end it as a crash would where that takes too long."""
+"""The shutdown: a signal stops a run in order. If that takes too long, the process ends without a last checkpoint."""
 
 import asyncio
 import logging
@@ -21,28 +21,28 @@ log = logging.getLogger("framework")
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _FIRST_NEWS: Final = 5.0
-"""Seconds after which a stop that goes on is told, at the latest."""
+"""Longest time after a signal until a message says that the run is still stopping, in seconds."""
 _LOG_SECONDS: Final = 1.0
-"""How long a message may take: a main thread that is blocked may hold the lock of the log."""
+"""Time limit for logging a message, in seconds. A blocked main thread may hold the lock of the log."""
 _CRASH_STATUS: Final = 1
 _HANDLED: Final = b"\0"
-"""Written by the handler in the main thread; no signal has this number."""
+"""Sent by the signal handler in the main thread. No signal has this number."""
 
 
 def crash(why: str) -> NoReturn:
-    """End the process at once, without a last checkpoint.
+    """End the process at once, without a last checkpoint. The next start continues from the stored state.
 
-    What is stored is good, and the next start goes on from there.
+    `why` begins the error message.
     """
     try:
-        _log(logging.ERROR, f"{why}: ending without a last checkpoint, as a crash would; what is stored is good")
+        _log(logging.ERROR, f"{why}: ending without a last checkpoint; the stored state is intact")
     finally:
         os._exit(_CRASH_STATUS)
 
 
 def _log(level: int, message: str) -> None:
     thread = threading.Thread(target=log.log, args=(level, "%s", message), daemon=True)
-    with suppress(RuntimeError):  # there can be no more threads
+    with suppress(RuntimeError):  # no further thread can be started
         thread.start()
         thread.join(_LOG_SECONDS)
 
@@ -50,23 +50,23 @@ def _log(level: int, message: str) -> None:
 class Shutdown:
     """While it is entered, the first SIGINT or SIGTERM calls `stop` in the event loop; the next one ends the process.
 
-    A run that has not ended `timeout` seconds after the first signal ends as in a crash, also where a plugin blocks the
-    event loop. A thread sees to both: Python runs signal handlers between two instructions of the main thread, so a
-    main thread that waits in C code never gets to one. Python's handler in C writes each signal's number to a socket at
-    once, whatever the main thread does, and the thread reads it there. Only code that never lets go of the GIL escapes.
+    A run that has not ended `timeout` seconds after the first signal ends as by `crash`, also if a plugin blocks the
+    event loop. A thread does both. The main thread cannot: Python runs signal handlers between two of its instructions,
+    so a main thread that waits in C code runs none. But Python's own handler in C writes the number of each signal to a
+    socket at once, and the thread reads that socket. This works as long as the blocking code releases the GIL.
 
-    To be entered in the main thread, where an event loop runs.
+    Enter it in the main thread, in a running event loop.
     """
 
     def __init__(self, stop: Callable[[], None], activity: Callable[[], str], *, timeout: float) -> None:
-        """`activity` tells what the run is waiting for. It is called in another thread."""
+        """`activity` names the thing that the run is waiting for. It is called in another thread."""
         self._stop = stop
         self._activity = activity
         self._timeout = timeout
         self._is_handled = False
-        """Whether the main thread has handled the first signal, so that the next one kills."""
+        """Whether the main thread has handled the first signal, so that the next one ends the process."""
         self._is_blocked = True
-        """Whether the thread has not heard of that yet."""
+        """Whether the watching thread has not yet received `_HANDLED` from the main thread."""
         self._wakeup_fd = -1
         self._watcher = threading.Thread(target=self._watch, name="framework-shutdown", daemon=True)
 
@@ -78,7 +78,7 @@ class Shutdown:
         _entered.append(self)
         for number in _SIGNALS:
             signal.signal(number, self._handle)
-        if self._is_handled:  # one came between the two
+        if self._is_handled:  # a signal came while the handlers were being set
             _let_the_next_one_kill()
         self._wakeup_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         self._watcher.start()
@@ -88,24 +88,24 @@ class Shutdown:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.let_go()
-        self._writer.shutdown(socket.SHUT_WR)  # closing it would not do: a forked child process has it, too
+        self._writer.shutdown(socket.SHUT_WR)  # closing it is not enough if a forked child process has it, too
         self._watcher.join()
         self._writer.close()
         self._reader.close()
         _entered.remove(self)
 
     def let_go(self) -> None:
-        """Give the signals back to whom they belonged before."""
+        """Restore the previous signal handlers and the previous wakeup fd."""
         signal.set_wakeup_fd(self._wakeup_fd)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        """In the main thread, as soon as that runs Python. It may interrupt any line, so it takes no lock."""
+        """Handle a signal in the main thread. It may interrupt any line of Python code, so it takes no lock."""
         _let_the_next_one_kill()
         self._is_handled = True
-        with suppress(BlockingIOError):  # full, so there is enough to read
-            self._writer.send(_HANDLED)  # all that comes, where a plugin has set another wakeup fd
+        with suppress(BlockingIOError):  # the socket is full, so the thread has enough to read
+            self._writer.send(_HANDLED)  # the only byte that comes if a plugin has set another wakeup fd
 
     # In the thread
 
@@ -119,16 +119,17 @@ class Shutdown:
         left = began + self._timeout - time.monotonic()
         _log(
             logging.WARNING,
-            f"still stopping: it waits for {self._told()}; in {left:.0f} s it ends as in a crash (--shutdown-timeout)",
+            f"still stopping, waiting for {self._told()}; in {left:.0f} s the process ends without a last checkpoint "
+            "(--shutdown-timeout)",
         )
         if not self._ends(began + self._timeout):
             crash(f"not stopped {self._timeout:g} s after the signal, waiting for {self._told()}")
 
     def _ends(self, deadline: float) -> bool:
-        """Whether the run ends by then.
+        """Whether the run ends before the deadline.
 
-        A second signal comes here only where the main thread did not handle the first one in time. It ends the process,
-        with the status that a shell gives for a signal.
+        A second signal is received here only if the main thread has not handled the first one. It ends the process with
+        the exit status that a shell gives for a signal.
         """
         while received := self._next_signal(deadline):
             if self._is_blocked:
@@ -149,14 +150,14 @@ class Shutdown:
                 return received
             if self._wakeup_fd >= 0:
                 with suppress(OSError):
-                    os.write(self._wakeup_fd, received)  # another signal, which the event loop handles itself
+                    os.write(self._wakeup_fd, received)  # pass other signals on to the event loop
         return None
 
     def _told(self) -> str:
         try:
             return self._activity()
-        except Exception as error:  # read while the main thread changes things
-            return f"something that cannot be told ({describe(error)})"
+        except Exception as error:  # the main thread may change the objects that `activity` reads
+            return f"an unknown activity ({describe(error)})"
 
 
 _entered: Final[list[Shutdown]] = []
@@ -168,7 +169,7 @@ def _let_the_next_one_kill() -> None:
 
 
 def _let_go_in_child() -> None:
-    """A child process that was forked would tell its parent of signals of its own, and take no notice of them."""
+    """Restore the handlers in a forked child process. Else it would send its own signals to its parent."""
     for shutdown in _entered:
         shutdown.let_go()
 

@@ -1,4 +1,4 @@
-"""State: what a plugin may call of its processor's mapping of keys to values. The engine behind it is `table.py`."""
+"""State: the interface of a processor's mapping of keys to values. `table.py` implements it."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, MutableMapping
@@ -13,23 +13,24 @@ V = TypeVar("V")
 class State(MutableMapping[K, V]):
     """A processor's mapping of keys to values for one partition.
 
-    The runtime makes it; a plugin gets it as the argument `state`. It behaves as a dict whose order is unspecified: the
-    order of keys may differ after a restart. What needs an order sorts the keys.
+    The runtime passes it to a processor as the argument `state`. It behaves like a dict, but the order of keys is
+    unspecified, and may differ after a restart. Sort the keys where order matters.
 
-    Changing a value in place is never lost: reading a value that can change marks its key as changed, so
-    `state[k].append(x)` is stored. A value must not be kept and changed without reading it again: by then its key may
-    count as saved. One container must not stand under two keys, or twice in one value: it would come back as two.
+    Changes in place are stored, too: reading a mutable value marks its key as changed, so `state[k].append(x)` works.
+    Read a value again for each record before you change it. A change to a value that was read for an earlier record may
+    be lost, because its key may count as saved by now. Do not store the same list, dict or set object under two keys,
+    or twice in one value: after a load there would be two objects.
 
-    Raises `ValueError` for a key that does not equal itself, such as NaN: it could never be found again.
+    Raises `ValueError` for a key that does not equal itself, such as NaN, because a lookup could never find it.
     """
 
     __slots__ = ()
 
     @abstractmethod
     def tally(self: "State[K, int]", keys: Iterable[K], /) -> None:
-        """Add 1 to the value of each key, as often as it comes; a key without a value begins at 0.
+        """Add 1 to the value of a key for each time that it occurs in `keys`. A key without a value begins at 0.
 
-        The fast way to count, for states whose values are all whole numbers. For a value that is no number,
-        `TallyError` comes when it is next read or stored. That error ends the run, whatever `--on-error` says, because
-        it is not the fault of the record at hand.
+        This is the fast way to count. It is meant for states whose values are all integers. If a value is not a number,
+        `TallyError` is raised when that key is next read or stored, perhaps at a later record. As the record at hand is
+        then not at fault, that error ends the run, and `--on-error` does not apply.
         """

@@ -1,10 +1,10 @@
-"""Table: the engine of a state. It knows which keys changed, counts tallies apart, and can undo.
+"""Table: the implementation of a state. It tracks changed keys, counts tallies separately, and can undo changes.
 
-There are two engines of the same behaviour: `PlainTable` in Python, and `NativeTable` in C, in `speedups/`. `Table` is
-the fastest one that is installed.
+There are two implementations with the same behaviour: `PlainTable` in Python, and `NativeTable` in C, in `speedups/`.
+`Table` is `NativeTable` if that is installed, else `PlainTable`.
 
-An operation that raises has either not changed the table, or has set `broken`: then the table no longer holds what it
-should, gives nothing away, and the runtime drops it.
+An operation that raises either has not changed the table, or has set `broken`. The content of a broken table is wrong.
+Such a table refuses to be read for a checkpoint, and the runtime drops it.
 """
 
 import copy
@@ -48,10 +48,10 @@ _IMMUTABLE: Final = frozenset(
         datetime.datetime, datetime.date, datetime.timedelta, decimal.Decimal, uuid.UUID,
     }
 )  # fmt: skip
-"""Types whose values cannot change in place. A tuple may hold a list, so it is not among them."""
+"""Types whose values cannot change in place. Tuples are left out, because they may hold lists."""
 
 _SELF_EQUAL: Final = _IMMUTABLE - {float, decimal.Decimal, frozenset}
-"""Types of keys of which each equals itself."""
+"""Types of which every value equals itself."""
 
 _CONTAINERS: Final = frozenset({list, dict, set, tuple})
 
@@ -59,7 +59,7 @@ _add_counts: Final[Any] = Counter.update  # in C for any dict
 
 
 def _copied(value: Any) -> Any:
-    """A deep copy; quickly, where a container holds nothing that can change in place."""
+    """A deep copy. A shallow copy is enough, and faster, if a container holds only values that cannot change."""
     kind = type(value)
     if kind in _CONTAINERS and _IMMUTABLE.issuperset(map(type, value.values() if kind is dict else value)):
         return kind(value)
@@ -73,8 +73,8 @@ def _check_key(key: Any) -> None:
     hash(key)
     if not equals_itself(key):
         raise ValueError(
-            f"{show(key)} cannot be a key of state: NaN does not equal itself, so it would be another key after each "
-            "restart"
+            f"{show(key)} cannot be a key of state: NaN does not equal itself, so it would be a different key after "
+            "each restart"
         )
 
 
@@ -85,7 +85,7 @@ def _check_keys(keys: Collection[Any]) -> None:
 
 
 class _Probe:
-    """Equals the key that it looks for, and keeps the object that it is compared with."""
+    """A lookup key that equals `key`, and remembers the equal object that it was compared with."""
 
     __slots__ = ("_key", "found")
 
@@ -104,9 +104,9 @@ class _Probe:
 
 
 def stored_key(mapping: Container[Any], key: K) -> K:
-    """The key object that a dict holds for an equal key, such as `1` for `True`; `key` itself where it holds none.
+    """The key object of a mapping that equals `key`, such as `1` for `True`; `key` itself if there is none.
 
-    Equal str differ in nothing, and neither do equal bytes: they are given back without a look.
+    A str or bytes is returned at once, because equal ones do not differ.
     """
     if type(key) is str or type(key) is bytes:
         return key
@@ -122,7 +122,7 @@ def _tally_error(key: Any, value: Any) -> TallyError:
 def _whole_or_broken(
     step: "Callable[Concatenate[PlainTable[Any, Any], P], R]",
 ) -> "Callable[Concatenate[PlainTable[Any, Any], P], R]":
-    """For a method that leaves the table half-done when anything raises in it: sets `broken` then."""
+    """Decorates a method that may leave the table half changed when it raises: sets `broken` then."""
 
     @wraps(step)
     def guarded(table: "PlainTable[Any, Any]", /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -137,10 +137,10 @@ def _whole_or_broken(
 
 
 class PlainTable(State[K, V]):
-    """A dict, and beside it: what changed, what is tallied, and what was there at `begin_undo`.
+    """A dict with records of changed keys, of tallies, and of the values at `begin_undo`.
 
-    Tallies are counted apart, and added to a key's value when somebody reads or writes it, or looks at all of them: the
-    values of hundreds of thousands of keys are then touched once a checkpoint, not once a record.
+    Tallies are counted separately. They are added to the value of a key when that key, or the whole table, is read or
+    written. So the values of hundreds of thousands of keys are touched once a checkpoint, not once a record.
     """
 
     __slots__ = (
@@ -148,22 +148,23 @@ class PlainTable(State[K, V]):
     )  # fmt: skip
 
     def __init__(self, data: dict[K, V] | None = None) -> None:
-        """`data` becomes the table's own, without a copy."""
+        """The table takes over `data`, without a copy."""
         self._data: dict[Any, Any] = {} if data is None else data
         self._changed: set[Any] = set()
         self._deleted: set[Any] = set()
-        """Those of the changed keys that were deleted at some time, so that their type may be another now."""
+        """Changed keys that were deleted, and perhaps set again as an equal key of another type."""
         self._tallied: dict[Any, int] = {}
+        """Counts that are not added to the values yet, by key."""
         self._undo: dict[Any, Any] | None = None
-        """The values from before, which are changed, too; `_MISSING` for keys without one."""
+        """Values at `begin_undo` of the keys that changed since, `_MISSING` for none. None while undo is off."""
         self._removed: dict[Any, Any] = {}
-        """The key objects that were deleted since `begin_undo`, by themselves."""
+        """Key objects that were deleted since `begin_undo`, by themselves."""
         self._listed: list[list[Any]] = []
-        """What was tallied since `begin_undo`, as it came."""
+        """Keys that were tallied since `begin_undo`, in lists as they were passed."""
         self._since_undo: dict[Any, int] = {}
-        """The same, once it had to be looked through."""
+        """Counts of the keys that were in `_listed` before it had to be searched."""
         self.broken: BaseException | None = None
-        """The error that left the table other than it should be. Later operations do not clear it."""
+        """The error that left the table half changed; None for a sound table. It is never cleared."""
 
     def __getitem__(self, key: K) -> V:
         if self._tallied:
@@ -178,7 +179,7 @@ class PlainTable(State[K, V]):
     @overload
     def get(self, key: K, /, default: V | D) -> V | D: ...
     def get(self, key: K, /, default: Any = None) -> Any:
-        """The value of a key, which counts as changed if it can change in place; else `default`."""
+        """The value of a key, or `default`. A value that can change in place counts as changed."""
         if self._tallied:
             self._add_tally(key)
         value = self._data.get(key, _MISSING)
@@ -247,7 +248,7 @@ class PlainTable(State[K, V]):
         self._data.clear()
 
     def update(self, other: Any = (), /, **names: Any) -> None:
-        """As `dict.update`; the fast way to change many keys at once."""
+        """As `dict.update`. This is the fast way to change many keys at once."""
         new: dict[Any, Any] = dict(other, **names)
         _check_keys(new)
         self._add_all_tallies()
@@ -255,8 +256,8 @@ class PlainTable(State[K, V]):
         self._data.update(new)
 
     def tally(self: "PlainTable[K, int]", keys: Iterable[K], /) -> None:
-        """As `State.tally`. Raises `TypeError` and `ValueError` for what cannot be a key; nothing is counted then."""
-        keys = list(keys)  # making them may read this table; and what is listed stays as it is
+        """As `State.tally`. Raises `TypeError` or `ValueError` for an invalid key; nothing is counted then."""
+        keys = list(keys)  # an iterator might read this table, and the caller might change a list later
         known = len(self._tallied)
         self._count(keys)
         try:
@@ -268,7 +269,7 @@ class PlainTable(State[K, V]):
             raise
 
     def _mark(self, key: Any, value: Any) -> None:
-        """Before the value of a key changes."""
+        """Record a change. Called before the value of a key changes."""
         undo = self._undo
         if undo is None:
             self._changed.add(key)
@@ -284,7 +285,7 @@ class PlainTable(State[K, V]):
             self._mark(key, self._data.get(key, _MISSING))
 
     def _remember_key(self, key: Any) -> None:
-        """Before a key that is marked goes, with undo."""
+        """Remember the key object for undo. Called before a marked key is deleted."""
         if key not in self._removed:
             self._removed[key] = stored_key(self._data, key)
 
@@ -295,7 +296,7 @@ class PlainTable(State[K, V]):
     # Tallies
 
     def _check_new_tallies(self, count: int) -> None:
-        """The keys that came last; those that are known were checked before."""
+        """Check the last `count` keys of the tally. Earlier keys were checked when they were added."""
         if not _SELF_EQUAL.issuperset(map(type, islice(reversed(self._tallied), count))):
             _check_keys(list(islice(reversed(self._tallied), count)))
 
@@ -304,7 +305,7 @@ class PlainTable(State[K, V]):
         try:
             _add_counts(self._tallied, left)
         except BaseException:
-            self._count_down(keys[: len(keys) - length_hint(left) - 1])  # the one at hand was not counted
+            self._count_down(keys[: len(keys) - length_hint(left) - 1])  # the key that failed was not counted
             raise
 
     @_whole_or_broken
@@ -316,7 +317,7 @@ class PlainTable(State[K, V]):
                 del tallied[key]
 
     def _add_tally(self, key: Any) -> None:
-        """Before a key is looked at."""
+        """Add the tally of one key to its value. Called before the key is read or written."""
         if key in self._tallied:
             self._move_tally(key)
 
@@ -325,7 +326,7 @@ class PlainTable(State[K, V]):
 
     @_whole_or_broken
     def _move_tally(self, key: Any) -> None:
-        """Add what was tallied to the value of a key, so that undo takes back what came since it began."""
+        """Add the tally of a key to its value. The part since `begin_undo` is added so that `undo` takes it back."""
         if key not in self._data:
             key = stored_key(self._tallied, key)
         count = self._tallied.pop(key)
@@ -350,28 +351,28 @@ class PlainTable(State[K, V]):
 
     @property
     def is_changed(self) -> bool:
-        """Whether `take_changed` would give any key."""
+        """Whether `take_changed` would return any key."""
         return bool(self._changed or self._tallied)
 
     @property
     def touched(self) -> int:
-        """How many keys can be undone; of what was tallied, how many times."""
+        """Number of changes since `begin_undo`: changed keys, and single tallies."""
         return len(self._undo or ()) + sum(map(len, self._listed)) + sum(self._since_undo.values())
 
     def begin_undo(self) -> None:
-        """From here, remember what was before; what an earlier call remembers is kept as changed."""
+        """Start recording for `undo`. Changes since an earlier call are kept, as by `end_undo`."""
         self.end_undo()
         self._undo = {}
 
     def end_undo(self) -> None:
-        """Keep what was changed since `begin_undo`."""
+        """Stop recording, and keep the changes since `begin_undo`."""
         self._keep_changes()
         self._forget_undo()
 
     def undo(self) -> None:
-        """Bring back what was there at `begin_undo`, values changed in place included.
+        """Restore the content at `begin_undo`, also of values that were changed in place.
 
-        Does nothing where undo was not begun, and nothing to a table that is broken.
+        Does nothing if undo was not begun. A broken table is left as it is.
         """
         if self.broken is None:
             self._bring_back()
@@ -402,9 +403,9 @@ class PlainTable(State[K, V]):
         self._since_undo.clear()
 
     def add_tallies(self, most: int) -> int:
-        """Add what was tallied to the values of that many keys at the most; gives how many keys are left.
+        """Add the tallies of up to `most` keys to their values. Returns the number of keys left.
 
-        Raises `TallyError` for a value that is no number. Raises `broken` where that is set.
+        Raises `TallyError` for a value that is not a number. Raises `broken` if that is set.
         """
         if self.broken is not None:
             raise self.broken
@@ -430,10 +431,10 @@ class PlainTable(State[K, V]):
                 raise _tally_error(key, value) from error
 
     def take_changed(self) -> tuple[set[K], set[K]]:
-        """Take out the keys that changed since the last call, gone or not; and those of them that were deleted.
+        """Returns the keys that changed since the last call, and the subset of them that were deleted at some time.
 
-        A key that was deleted may be there again, as an equal key of another type: `stored_key` tells which one.
-        Not to be called between `begin_undo` and its end. Raises as `add_tallies` does.
+        A deleted key may have been set again as an equal key of another type; `stored_key` returns that key. Must not
+        be called between `begin_undo` and its end. Raises as `add_tallies` does.
         """
         self._add_all_tallies()
         taken = self._changed, self._deleted
@@ -441,12 +442,12 @@ class PlainTable(State[K, V]):
         return taken
 
     def view(self) -> Mapping[K, V]:
-        """The data itself, to read without marking anything as changed. Raises as `add_tallies` does."""
+        """The data, for reading only. Nothing is marked as changed. Raises as `add_tallies` does."""
         self._add_all_tallies()
         return self._data
 
     def free(self, most: int) -> int:
-        """Give back the memory of that many keys at the most, since nobody needs them; gives how many are left."""
+        """Remove up to `most` keys of a table that is no longer used, to free memory. Returns the number left."""
         data = self._data
         for _ in range(min(most, len(data))):
             data.popitem()
@@ -463,7 +464,7 @@ else:
     else:
 
         class NativeTable(_TableInC, State):
-            """As `PlainTable`, in C."""
+            """The same as `PlainTable`, in C."""
 
             __slots__ = ()
             helpers = (_IMMUTABLE, _copied, _MISSING, _tally_error, stored_key, _check_key)

@@ -57,5 +57,5 @@ def test_another_shape_is_corrupt(value: Any) -> None:
 
 
 def test_bytes_of_no_codec_are_corrupt() -> None:
-    with pytest.raises(StateCorruptError, match="not in codec json"):
+    with pytest.raises(StateCorruptError, match="codec json cannot read a row"):
         fold_rows(JsonCodec(), [b'{"a": '])

@@ -49,7 +49,7 @@ def test_a_format_reads(name: str, data: bytes, value: object) -> None:
         ("json", b"NaN", "NaN is not JSON"),
         ("json", b"[-Infinity]", "-Infinity is not JSON"),
         ("json", b"1e999", "1e999 is beyond the range of a float"),
-        ("json", b'{"a": {"b": 1, "c": 2, "b": 1}}', "name 'b' is twice"),
+        ("json", b'{"a": {"b": 1, "c": 2, "b": 1}}', "has the name 'b' more than once"),
         ("json", b"[" * 100_000, "nested too deep"),
         ("json-decimal", b"NaN", "NaN is not JSON"),
         ("json-decimal", b"1e9999999999999999999999", "beyond the range of a decimal"),

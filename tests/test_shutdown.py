@@ -160,11 +160,11 @@ def test_a_run_that_does_not_stop_ends_as_in_a_crash(start: Start, body: str) ->
     status, printed, messages = process.wait()
     assert status == 1
     assert "left" not in printed
-    told = "something that cannot be told (ZeroDivisionError: " if "1 / 0" in body else "plugin keycount"
+    told = "an unknown activity (ZeroDivisionError: " if "1 / 0" in body else "plugin keycount"
     first, last = messages.splitlines()
-    assert first.startswith(f"still stopping: it waits for {told}")
+    assert first.startswith(f"still stopping, waiting for {told}")
     assert last.startswith(f"not stopped 0.2 s after the signal, waiting for {told}")
-    assert last.endswith(": ending without a last checkpoint, as a crash would; what is stored is good")
+    assert last.endswith(": ending without a last checkpoint; the stored state is intact")
 
 
 def test_a_run_that_is_blocked_while_it_writes_to_the_log_ends_without_a_message(start: Start) -> None:
@@ -194,7 +194,9 @@ def test_a_run_that_takes_its_time_is_told_of_and_ends_in_order(start: Start) ->
     process.send(signal.SIGTERM)
     status, printed, messages = process.wait()
     assert (status, printed) == (0, ["stopping", "left", "ended"])
-    assert messages.startswith("still stopping: it waits for plugin keycount; in 2 s it ends as in a crash")
+    assert messages.startswith(
+        "still stopping, waiting for plugin keycount; in 2 s the process ends without a last checkpoint"
+    )
 
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
@@ -361,4 +363,4 @@ def test_a_plugin_that_never_returns_does_not_hold_up_the_end_of_a_run(tmp_path:
         worker.wait_for("blocked")
         worker.signal(signal.SIGTERM)
         assert worker.wait() == 1
-    assert any("waiting for plugin blocks at work on blocks on generated-" in line for line in worker.messages)
+    assert any("waiting for plugin blocks, which is applying generated-" in line for line in worker.messages)

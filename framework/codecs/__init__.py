@@ -7,33 +7,34 @@ __all__ = ["Codec"]
 
 
 class Codec(ABC):
-    """One encoding of values. A subclass names itself, and writes and reads all that follows.
+    """One encoding of values. A subclass supports all types listed here, and refuses all others.
 
-    Supported, at any depth, and given back equal and of the same type: None, bool, int of any size, float with
-    NaN and ±inf, str, bytes, tuple, list, dict with keys of any of the hashable ones, set, frozenset, datetime,
-    date, timedelta, Decimal, UUID. Only these exact types: a subclass would come back as its base.
+    Supported at any depth: None, bool, int of any size, float with NaN and ±inf, str, bytes, tuple, list, dict with
+    keys of any of the hashable types, set, frozenset, datetime, date, timedelta, Decimal, UUID. A decoded value equals
+    the encoded one and has the same type. Subclasses of these types are refused, because their type would be lost.
 
-    Refused, besides: NaN as a key of a dict or an element of a set, also inside tuples, as it does not equal itself;
-    and one list, dict or set that stands twice in a value, as it would come back as two.
+    Also refused: NaN as a key of a dict or an element of a set, or inside a tuple there, because NaN does not equal
+    itself; and the same list, dict or set object at two places of a value, because decoding would make two of it.
 
-    Both methods are called in the event loop's thread and in the store's thread, and may run in both at once. So they
-    must not block or wait for anything, and must not share what they change, such as a buffer, between calls.
+    Both methods are called in the event loop's thread and in the store's thread, perhaps at the same time. So they must
+    not block or wait, and calls must not share anything that they change, such as a buffer.
     """
 
     name: ClassVar[str]
-    """For `--codec`, and in every stored unit."""
+    """Name of the codec, for `--codec`. It is stored with each unit."""
 
     @abstractmethod
     def encode(self, value: Any) -> bytes:
-        """The bytes of a value. The runtime gives a dict of keys to values, or a list of such a dict and other data.
+        """Returns the bytes of a value. It is a dict of keys to values, or a list of such a dict and other data.
 
-        Raises `CodecError`, naming the type and where in `value` it is, for anything not supported; and for a value
-        that is too large to be read back. `value` must not be changed or kept.
+        Raises `CodecError` for a type that is not supported, with the type and its place in `value`; and for a value
+        that is too large to be decoded. Must not change `value`, nor keep a reference to it.
         """
 
     @abstractmethod
     def decode(self, data: bytes) -> Any:
-        """The value that `encode` was given, made anew. Raises `CodecError` for bytes that it did not write.
+        """Returns a new value that equals the encoded one. Raises `CodecError` for bytes that `encode` did not return.
 
-        The bytes may be damaged or foreign: whatever they hold, nothing but `CodecError` is raised, save `MemoryError`.
+        The bytes may be damaged or come from elsewhere. No other exception than `CodecError` and `MemoryError` may be
+        raised for them.
         """

@@ -1,7 +1,7 @@
-"""What `json` and `msgpack` share: which values are supported, and how each type that a format lacks is written.
+"""The common part of the codecs `json` and `msgpack`: checks of values, and tags for types that a format lacks.
 
-Such a value is written as a *tag*, the type's name or number, with a *plain* value beside it that the format has, or
-that is tagged itself. How tag and plain value stand together is the codec's business.
+A value of such a type is written as a *tag* and a *plain* value. The tag is the type's name or number. The plain value
+is of a type that the format has, or is tagged itself. Each codec has its own notation for the pair.
 """
 
 from abc import abstractmethod
@@ -23,7 +23,7 @@ from framework.keys import equals_itself, show
 __all__ = ["MAX_NESTING", "TAGS", "Contents", "Tag", "TaggedCodec", "unique_dict"]
 
 MAX_NESTING: Final = 100
-"""How many containers may stand in each other; leaves both libraries room, whose own limits differ."""
+"""Largest depth of nested containers. It is below the limits of both libraries."""
 
 _LEAVES: Final = frozenset({NoneType, bool, int, float, str, bytes, date, timedelta, Decimal, UUID})
 _CONTAINERS: Final = frozenset({list, tuple, set, frozenset, dict})
@@ -35,18 +35,18 @@ _SUPPORTED: Final = _LEAVES | _CONTAINERS | {datetime}
 
 @dataclass(slots=True)
 class Contents:
-    """What is in a value, at any depth."""
+    """The types and containers in a value, at any depth."""
 
     values: set[type] = field(default_factory=set)
-    """The exact types."""
+    """Exact types of all values."""
     keys: set[type] = field(default_factory=set)
-    """Those of the keys of dicts."""
+    """Exact types of the keys of dicts."""
     containers: set[int] = field(default_factory=set)
-    """The ids of the lists, dicts and sets."""
+    """The ids of all lists, dicts and sets."""
 
 
 class TaggedCodec(Codec):
-    """A codec that checks values here, and writes and reads them with a library."""
+    """A codec that checks values, and leaves writing and reading to a library."""
 
     def encode(self, value: Any) -> bytes:
         contents = self._check(value)
@@ -60,17 +60,17 @@ class TaggedCodec(Codec):
             return self._read(data)
         except MemoryError:
             raise
-        except Exception as error:  # any: the bytes may be foreign, and make any constructor fail in its own way
+        except Exception as error:  # foreign bytes may make the constructor of a type raise any error
             reason = str(error) or type(error).__name__
             raise CodecError(f"codec {self.name} cannot read these {len(data)} bytes: {reason}") from error
 
     @abstractmethod
     def _write(self, value: Any, contents: Contents) -> bytes:
-        """The bytes of a supported value. May raise RecursionError, and ValueError for what the format cannot hold."""
+        """Returns the bytes of a supported value. May raise RecursionError, or ValueError for an unsupported value."""
 
     @abstractmethod
     def _read(self, data: bytes) -> Any:
-        """The value. For foreign bytes, raises whatever the library and the constructors of the types raise."""
+        """Returns the value. May raise any error of the library and of the constructors of the types."""
 
     def _check(self, value: Any) -> Contents:
         contents = Contents({type(value)})
@@ -79,12 +79,12 @@ class TaggedCodec(Codec):
         except _RefusedError as refused:
             raise CodecError(f"codec {self.name} cannot hold {refused}") from None
         except RecursionError as error:
-            raise CodecError(f"codec {self.name} cannot look into this {_name(type(value))}: {error}") from error
+            raise CodecError(f"codec {self.name} cannot check this {_name(type(value))}: {error}") from error
         return contents
 
 
 class _RefusedError(Exception):
-    """A value that is not supported; each container on the way up adds where in it the value is."""
+    """A value that is not supported. Each container around it adds its step to the path."""
 
     def __init__(self, what: str, why: str) -> None:
         self._what = what
@@ -100,7 +100,7 @@ class _RefusedError(Exception):
 
 
 class _TwiceError(Exception):
-    """A list, dict or set that was met again."""
+    """A list, dict or set object stands at two places of a value."""
 
     def __init__(self, container: Any) -> None:
         self.container = container
@@ -147,7 +147,7 @@ def _visit_hashed(items: Collection[Any], step: str, contents: Contents, depth: 
     if not found.isdisjoint(_MAY_HOLD_NAN) and not contents.values.isdisjoint(_MAY_BE_NAN):
         for item in items:
             if not equals_itself(item):
-                refused = _RefusedError("NaN", "it does not equal itself, so it could never be found again")
+                refused = _RefusedError("NaN", "it does not equal itself, so that a lookup could never find it")
                 refused.add_step(step.format(show(item)))
                 raise refused
     return found
@@ -171,14 +171,15 @@ def _refused_for_both_places(value: Any, container: Any) -> _RefusedError:
     first, second = islice(_places(value, container, []), 2)
     at, again = _path(first) or "the top", _path(second)
     if second[: len(first)] == first:
-        return _RefusedError(f"a {kind} that holds itself", f"the one at {at} stands at {again}, too")
+        return _RefusedError(f"a {kind} that holds itself", f"the one at {at} is also at {again}")
     return _RefusedError(
-        f"the same {kind} twice, at {at} and at {again}", "it would come back as two; store a copy at one of them"
+        f"the same {kind} object at {at} and at {again}",
+        "a load would make two objects of it; store a copy at one place",
     )
 
 
 def _places(value: Any, wanted: Any, path: list[str]) -> Iterator[list[str]]:
-    """Where in a value a container stands, in the order of `_visit`. Without end where it holds itself."""
+    """Yields the places of a container in a value, in the order of `_visit`; endlessly if it holds itself."""
     if value is wanted:
         yield path
     if type(value) is dict:
@@ -199,12 +200,12 @@ def _visit_zone(value: datetime) -> None:
         return
     raise _RefusedError(
         f"a datetime whose tzinfo is of type {_name(type(zone))}",
-        "only datetime.timezone and what ZoneInfo(key) gives come back the same",
+        "convert it to a datetime.timezone or to ZoneInfo(key); other time zones cannot be loaded again",
     )
 
 
 def _is_loadable(zone: ZoneInfo) -> bool:
-    """Whether its key gives this very zone: zones are equal by identity, and one read from a file may be any."""
+    """Whether `ZoneInfo` returns the same object for the zone's key. Zones from files may have any key."""
     try:
         return ZoneInfo(zone.key) is zone
     except (LookupError, OSError, TypeError, ValueError):
@@ -225,29 +226,29 @@ def _advice(kind: type) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """How a type is written by a format that lacks it."""
+    """The conversion of a type to a plain value, for formats that lack the type."""
 
     name: str
     code: int | None
-    """The number of the msgpack extension type; None where msgpack has the type. Never changed or used again."""
+    """Number of the msgpack extension type; None if msgpack has the type. A number is never changed or reused."""
     kind: type
     plain: Any
-    """The type, or union of types, of the plain value."""
+    """Type, or union of types, of the plain value."""
     to_plain: Callable[[Any], Any]
     from_plain: Callable[[Any], Any]
 
     def restore(self, plain: Any) -> Any:
-        """The value; raises what its constructor raises."""
+        """Convert a plain value back. Raises `TypeError`, and any error of the type's constructor."""
         if not isinstance(plain, self.plain):
             raise TypeError(f"a {self.name} is not written as a {type(plain).__name__}")
         return self.from_plain(plain)
 
 
 def unique_dict(pairs: Collection[Any]) -> dict[Any, Any]:
-    """A dict of key and value pairs; raises ValueError for equal keys."""
+    """A dict of pairs of key and value. Raises ValueError for equal keys."""
     items = dict(pairs)
     if len(items) != len(pairs):
-        raise ValueError("a key stands twice in one dict")
+        raise ValueError("a dict has the same key twice")
     return items
 
 
@@ -273,7 +274,7 @@ def _datetime_from_plain(plain: str | list[Any]) -> datetime:
 
 
 def _is_iso(zone: Any) -> bool:
-    """Whether ISO 8601 can tell all of it: no zone, or an offset in minutes and no name."""
+    """Whether ISO 8601 can express the zone: none, or an offset in whole minutes without a name."""
     if zone is None or zone is UTC:
         return True
     return type(zone) is timezone and len(_arguments(zone)) == 1 and not zone.utcoffset(None) % timedelta(minutes=1)
@@ -292,7 +293,7 @@ def _zone_from_plain(plain: str | list[Any] | None) -> timezone | ZoneInfo | Non
 
 
 def _arguments(zone: timezone) -> list[Any]:
-    """What makes `zone`: its offset, and its name unless the offset gives it."""
+    """The arguments of `timezone` for `zone`: its offset, and its name if that does not follow from the offset."""
     offset, name = zone.utcoffset(None), zone.tzname(None)
     return [offset] if name == timezone(offset).tzname(None) else [offset, name]
 
@@ -314,4 +315,4 @@ TAGS: Final = (
     Tag("str", None, str, str, lambda value: _bytes_to_plain(value.encode("utf-8", "surrogatepass")),
         lambda plain: _bytes_from_plain(plain).decode("utf-8", "surrogatepass")),
 )  # fmt: skip
-"""Every tag. `int` is for those beyond a format's range, `float` and `str` for what JSON cannot write."""
+"""All tags. `int` is for numbers beyond a format's range, `float` and `str` for values that JSON cannot write."""

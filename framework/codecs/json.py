@@ -1,7 +1,8 @@
 """The `json` codec: one line of readable, strictly valid JSON.
 
-A dict with str keys is an object, and a list an array. What JSON lacks is an object with a single key that starts
-with `$`: `{"$tuple": [1, 2]}`. A dict that looks like one, or has other keys, is written as `{"$dict": [[k, v]]}`.
+A dict with str keys is written as an object, and a list as an array. A value of a type that JSON lacks is written as an
+object with a single key that starts with `$`: `{"$tuple": [1, 2]}`. A dict that looks like such an object, or has other
+keys than str, is written as `{"$dict": [[k, v]]}`.
 """
 
 import json
@@ -21,7 +22,8 @@ _Native = frozenset[type]
 """Types that are written as they are."""
 
 _USUALLY: Final[_Native] = frozenset({NoneType, bool, int, float, str})
-"""Native but for ints of very many digits, NaN and ±inf, and str that is not Unicode: those raise ValueError."""
+"""Types of which most values are native. Ints of very many digits, NaN, ±inf and str with lone surrogates are not, and
+raise ValueError."""
 
 _ALWAYS: Final[_Native] = frozenset({NoneType, bool})
 
@@ -37,7 +39,7 @@ def _is_unicode(text: str) -> bool:
 
 
 _IS_NATIVE: Final[dict[type, Callable[[Any], bool]]] = {
-    # below 640 digits, the lowest limit that Python may be set to for reading them
+    # fewer than 640 digits, the lowest limit for reading ints that Python can be set to
     int: lambda number: number.bit_length() <= 2048,
     float: isfinite,
     str: _is_unicode,
@@ -45,7 +47,7 @@ _IS_NATIVE: Final[dict[type, Callable[[Any], bool]]] = {
 
 
 class JsonCodec(TaggedCodec):
-    """JSON that a person can read, and that comes back as the same Python values."""
+    """Writes JSON that a person can read, and that decodes to equal Python values of the same types."""
 
     name = "json"
 

@@ -1,7 +1,7 @@
 """The `msgpack` codec: compact and fast.
 
-What msgpack lacks is an extension type, numbered as in `TAGS`, whose data is the plain value in msgpack. A str that
-is not Unicode keeps its lone surrogates as bytes that only a lenient reader takes.
+A value of a type that msgpack lacks is written as an extension type, numbered as in `TAGS`, whose data is the plain
+value in msgpack. Lone surrogates in a str are written as bytes that a strict UTF-8 reader refuses.
 """
 
 from itertools import islice
@@ -21,29 +21,29 @@ _READING: Final[dict[str, Any]] = {
     "ext_hook": lambda code, data: _restore(code, data),
     "strict_map_key": False,
     "unicode_errors": "surrogatepass",
-    "timestamp": 1,  # never written, and never given to the hook: of the four, a float is a supported type
+    "timestamp": 1,  # floats, a supported type: timestamps are never written, and the hook never gets them
 }
 _MAPS: Final = frozenset(bytes([byte]) for byte in (*range(0x80, 0x90), 0xDE, 0xDF))
 _PAIR: Final = b"\x92"
 
 _MOST_BYTES: Final = 2**31 - 1
-"""What msgpack's `Unpacker` takes."""
+"""Most bytes that msgpack's `Unpacker` reads."""
 
 
 class MsgpackCodec(TaggedCodec):
-    """MessagePack that comes back as the same Python values."""
+    """Writes MessagePack that decodes to equal Python values of the same types."""
 
     name = "msgpack"
 
     def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
-        """`most_bytes`: how long the bytes of one value may get."""
+        """`most_bytes` is the largest size of one encoded value, in bytes."""
         self._most_bytes = most_bytes
 
     def _write(self, value: Any, contents: Contents) -> bytes:
         packed = _pack(value)
         if len(packed) > self._most_bytes:
             raise CodecError(
-                f"codec {self.name} can read back {self._most_bytes:,} bytes at most, and this value takes "
+                f"codec {self.name} can decode {self._most_bytes:,} bytes at most, and this value takes "
                 f"{len(packed):,}; keep less in one row (the sqlite store writes rows in pieces)"
             )
         return packed
@@ -68,7 +68,7 @@ def _pack(value: Any) -> bytes:
 
 
 def _extend(value: Any) -> msgpack.ExtType:
-    """Called for what msgpack lacks, an int beyond 64 bits included."""
+    """Write a value that msgpack lacks, such as an int beyond 64 bits."""
     tag = _TAG_OF[type(value)]
     return msgpack.ExtType(tag.code, _pack(tag.to_plain(value)))
 
@@ -84,9 +84,10 @@ def _unpacker(data: bytes) -> msgpack.Unpacker:
 
 
 def _unpack_map(unpacker: msgpack.Unpacker, end: int | None = None) -> dict[Any, Any]:
-    """A map that ends at `end`, if given, read item by item.
+    """Read a map item by item. Raises `ValueError` unless it ends at byte `end`, if given, and its keys differ.
 
-    As a whole, msgpack interns its keys, for good: that costs millions of them 40 bytes each, and much time (measured).
+    When msgpack reads a map as a whole, it interns the keys for good. That costs 40 bytes for each key, and much time
+    with millions of keys (measured).
     """
     size = unpacker.read_map_header()
     items = islice(unpacker, 2 * size)
@@ -97,7 +98,7 @@ def _unpack_map(unpacker: msgpack.Unpacker, end: int | None = None) -> dict[Any,
 
 
 def _unpack_pair(data: bytes) -> list[Any]:
-    """A list of a map and something else, as changes are stored."""
+    """Read a list of a map and another value, the form of changes."""
     unpacker = _unpacker(data)
     unpacker.read_array_header()
     pair = [_unpack_map(unpacker), unpacker.unpack()]

@@ -1,4 +1,4 @@
-"""Aliases: one container under two keys of a state, which would come back as two."""
+"""Aliases: the same container object under two keys of a state. A load would make two objects of it."""
 
 from collections.abc import Iterator, Mapping
 from sys import getrefcount
@@ -11,32 +11,32 @@ __all__ = ["Aliases"]
 
 _CONTAINERS: Final = frozenset({list, dict, set})
 _HOLDERS: Final = frozenset({list, dict, set, tuple})
-"""Containers, and what may hold some. The elements of a set cannot."""
+"""Types to search for containers: the containers themselves, and tuples."""
 _MISSING: Final[Any] = object()
 
 
 class Aliases:
-    """Finds one container under two keys, at any depth, also where the keys are written at different times.
+    """Finds container objects that stand under two keys, at any depth, also if the keys are written in different rows.
 
-    Only a container to which somebody else refers, too, can be an alias. So the keys of those are remembered, and no
-    others. A codec finds aliases within one row by itself.
+    A container can be an alias only if more than one reference to it exists. So only the keys of such containers are
+    remembered. Aliases within one row are found by the codec.
     """
 
     def __init__(self) -> None:
         self._keys: dict[int, Any] = {}
-        """By the identity of a container, which may be another one's by now."""
+        """The last known key by the id of a container. Python may have given the id to another object since."""
 
     def check(self, values: Mapping[Any, Any], table: Mapping[Any, Any]) -> None:
-        """Raises `CodecError` where a container of these values stands under another key of the table, too.
+        """Raises `CodecError` if a container in `values` also stands under another key of `table`.
 
-        `values` is a dict of some of the table's keys.
+        `values` has some of the keys of `table`, with their values.
         """
         for key, container in _suspects(values, _OWN_REFERENCES, _NESTED_REFERENCES):
             other = self._keys.get(id(container), _MISSING)
             if other is not _MISSING and other != key and _holds(table.get(other), container):
                 raise CodecError(
-                    f"the same {type(container).__name__} stands under the keys {shown(other)} and {shown(key)}; it "
-                    "would come back as two, so store a copy under one of them"
+                    f"the same {type(container).__name__} object stands under the keys {shown(other)} and "
+                    f"{shown(key)}; a load would make two objects of it, so store a copy under one of the keys"
                 )
             self._keys[id(container)] = key
         if len(self._keys) > 2 * len(table) + 1_000:
@@ -44,7 +44,7 @@ class Aliases:
 
 
 def _suspects(values: Mapping[Any, Any], own: int, nested: int) -> list[tuple[Any, Any]]:
-    """Containers with more references than that, each with its key."""
+    """Pairs of a key and a container with more references than `own`, or `nested` if it is inside a value."""
     found = []
     for key, value in values.items():
         kind = type(value)
@@ -75,7 +75,7 @@ def _nested(value: Any, references: int) -> list[Any]:
 
 
 def _items(holder: Any) -> Any:
-    """The items that may be containers; none where no item is."""
+    """The items of a holder if any of them may be or hold a container; else an empty tuple."""
     if type(holder) is set:
         return ()
     items = holder.values() if type(holder) is dict else holder
@@ -87,7 +87,7 @@ def _holds(value: Any, container: Any) -> bool:
 
 
 def _walk(value: Any) -> Iterator[Any]:
-    """The value and everything in it that may be a container, each once."""
+    """The value and all containers and tuples in it, each once."""
     seen: set[int] = set()
     left = [value]
     while left:
@@ -99,7 +99,7 @@ def _walk(value: Any) -> Iterator[Any]:
 
 
 def _fewest(*, nested: bool) -> int:
-    """How many references this interpreter counts where nobody else refers to a container; it differs by version."""
+    """The reference count that `_suspects` sees for a container without aliases. It differs between Python versions."""
     table = {0: [[0]]}
     values = dict(table)
     tries = range(1, 100)

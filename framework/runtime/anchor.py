@@ -1,4 +1,4 @@
-"""The anchor's checksum: by it a record is known again when it is read a second time."""
+"""The anchor's checksum. It tells whether a record that is read again is still the same record."""
 
 import struct
 import zlib
@@ -11,7 +11,7 @@ _LENGTH = struct.Struct(">q")
 
 
 def checksum_of(record: Record) -> int:
-    """CRC-32 over a record's key and value as Kafka has them: bytes, or None."""
+    """CRC-32 over a record's key and value, which are bytes or None, not yet decoded."""
     checksum = 0
     for part in (record.key, record.value):
         checksum = zlib.crc32(_LENGTH.pack(-1 if part is None else len(part)), checksum)

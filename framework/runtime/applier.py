@@ -1,4 +1,4 @@
-"""The applier: one processor over the state of one partition, the fast way, and with undo where records fail."""
+"""The applier: runs one processor over one partition, without undo on the fast path, and with undo after a failure."""
 
 import logging
 from bisect import bisect_left
@@ -28,16 +28,16 @@ __all__ = ["Applier", "Breathe", "Host", "Memory", "Rewind"]
 log = logging.getLogger("framework")
 
 Breathe = Callable[[], Awaitable[None]]
-"""Gives the event loop a turn, and does what cannot wait until a batch is applied."""
+"""Gives the event loop a turn, and does the work that cannot wait until a batch is applied."""
 
 
 class Rewind(Exception):  # noqa: N818 - a step of the task's life, not an error
-    """A record failed half-way on the fast path: memory is void, go back to the last checkpoint."""
+    """A record failed on the fast path, which has no undo. The memory must be dropped and loaded again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a unit has in memory. It lives and dies as a whole."""
+    """The memory of a unit. It is only dropped as a whole, and never repaired."""
 
     processor: Processor
     table: Table[Any, Any]
@@ -46,7 +46,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What an applier needs of the task that has it."""
+    """The parts of a task that its applier needs."""
 
     unit: Unit
     definition: Definition
@@ -54,18 +54,17 @@ class Host:
     limits: Limits
     caution: Caution
     is_running: Callable[[], bool]
-    """Whether records are to be applied; asked after each pause."""
+    """Whether to go on applying records; asked after each pause."""
 
 
 class Applier:
-    """Applies records through a processor to a state, and knows how far. It knows nothing of stores.
+    """Applies records through a processor to a state, and tracks the progress. It does not know the store.
 
-    While records are applied, its memory is guilty until proven innocent: `is_whole` is true only where no record is
-    half applied, so that the memory may be stored.
+    `is_whole` is true only while no record is half applied. Only then may the memory be stored.
     """
 
     def __init__(self, host: Host, memory: Memory, progress: Progress, applied: int = 0) -> None:
-        """`applied`: records that made the state so far, as this process counts them."""
+        """`applied` is the number of records that this process has applied to this state before."""
         self.memory = memory
         self.applied = applied
         self.is_whole = True
@@ -73,7 +72,7 @@ class Applier:
         self._host = host
         self._progress = progress
         self._raw: Batch | None = None
-        """The batch at hand, as bytes."""
+        """The batch that is being applied, not yet decoded; None between batches."""
         self._decoder = Decoder(host.definition)
         self._attempt = Attempt(memory.processor, memory.table, memory.outbox)
         limits = host.limits
@@ -81,7 +80,7 @@ class Applier:
         self._pieces = Pieces(limits.first_piece_records, limits.piece_records, self._many_outputs)
         self._looks = Pieces(1, limits.look_records, self._many_outputs)
 
-    # ---- how far it is
+    # ---- progress
 
     @property
     def last_offset(self) -> int:
@@ -90,12 +89,12 @@ class Applier:
 
     @property
     def position(self) -> int | None:
-        """Offset at which reading goes on; None where that is not decided yet."""
+        """Offset of the next record to read; None if not decided yet."""
         return self._progress.position
 
     @property
     def progress(self) -> Progress:
-        """How far it is, with the anchor of the last record."""
+        """The progress, with the anchor of the last applied record."""
         progress, raw = self._progress, self._raw
         if raw is None or not len(raw) or progress.last_offset < raw.offsets[0]:
             return progress
@@ -106,9 +105,9 @@ class Applier:
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
-        """Go on elsewhere in the log. Raises `InternalError` while a batch is applied."""
+        """Continue at another place in the log. Raises `InternalError` while a batch is applied."""
         if self._raw is not None:
-            raise InternalError(f"{self._host.unit}: its progress was set while records were applied")
+            raise InternalError(f"{self._host.unit}: the progress was set while records were applied")
         self._progress = progress
 
     def _advance(self, last_offset: int, position: int) -> None:
@@ -124,18 +123,20 @@ class Applier:
     # ---- applying
 
     async def apply(self, batch: Batch, breathe: Breathe) -> None:
-        """Apply what is new of a batch as it came from Kafka.
+        """Apply the records of a fetched batch from the position on.
 
-        Awaits nothing but the processor's own `async def process` and `breathe`; ends early where the task is not
-        running any more after that.
+        Awaits the processor's own `async def process` and `breathe`, and nothing else. Returns early if the task is no
+        longer running after that.
 
-        Raises `Rewind` where a record failed on the fast path, `Retry` where it is to be tried again later, and
-        `Refusal` where it failed for good and the policy is to stop. After `Retry` and `Refusal` the memory is as
-        before that record; after `Rewind` and any other error it must be dropped.
+        Raises `Rewind` if a record failed on the fast path, `Retry` if a failed record is to be tried again later, and
+        `Refusal` if a record failed for good and the policy is to stop. After `Retry` and `Refusal` the memory is as
+        before that record. After `Rewind` and any other error it must be dropped.
         """
         position = self._known_position()
         if batch.start > position:
-            raise InternalError(f"{self._host.unit}: records {position} to {batch.start} never came")
+            raise InternalError(
+                f"{self._host.unit}: offsets {position} to {batch.start - 1} are missing between two fetched batches"
+            )
         if batch.end <= position:
             return
         self.failures.check_waiting()
@@ -155,7 +156,7 @@ class Applier:
         self.is_whole = True
 
     async def _pause(self, breathe: Breathe) -> bool:
-        """Give the event loop a turn where no record is half applied; gives whether to go on."""
+        """Give the event loop a turn, between two records. Returns whether to go on."""
         self.is_whole = True
         await breathe()
         self.is_whole = False
@@ -180,7 +181,7 @@ class Applier:
             begin = end
 
     def _output_load(self) -> int:
-        """How many outputs are collected, large ones counted for several."""
+        """Number of collected outputs. A large output counts as several."""
         outbox, limits = self.memory.outbox, self._host.limits
         return max(len(outbox), outbox.size * limits.piece_outputs // limits.piece_output_bytes)
 
@@ -202,7 +203,7 @@ class Applier:
         await self._apply_run(batch.slice(begin, len(batch)) if begin else batch, raw, breathe)
 
     async def _apply_run(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
-        """Apply a run of decoded records the fast way if that is safe, else with undo; `raw` has them as bytes."""
+        """Apply decoded records on the fast path, or with undo after a failure. `raw` has them as bytes."""
         by_batch = self._host.definition.processor.process_batch is not Processor.process_batch
         if not len(batch):
             pass
@@ -266,13 +267,13 @@ class Applier:
         self._advance(batch.offsets[-1], batch.offsets[-1] + 1)
 
     def _rewind(self, until: int, error: BaseException) -> NoReturn:
-        """Go back to the last checkpoint, and stay careful for long."""
+        """Raise `Rewind`, or the error of a broken table. Records up to `until` and further are applied with undo."""
         self._attempt.check_state(error)
         self._host.caution.rewound(until)
         log.debug("%s: rewinding to the last checkpoint after %s", self._host.unit, describe(error))
         raise Rewind from error
 
-    # ---- applying with undo, where records fail
+    # ---- applying with undo, after a failure
 
     async def _apply_records_carefully(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
         clock, seconds = self._host.clock, self._host.limits.slice_seconds
@@ -292,9 +293,9 @@ class Applier:
                 deadline = clock() + seconds
 
     async def _apply_until_failure(self, records: Sequence[Record], begin: int, batch: Batch, raw: Batch) -> int:
-        """Apply records one by one up to one that fails, which is dealt with; gives the position behind them.
+        """Apply records up to the first that fails, and handle that failure. Returns the position after them.
 
-        They are those of the batch from position `begin` on.
+        `records` are those of the batch from position `begin` on.
         """
         good, error = await self._attempt.records(records)
         end = begin + good
@@ -309,19 +310,19 @@ class Applier:
         return end + 1
 
     async def _apply_again(self, piece: Batch, raw: Batch) -> None:
-        """Apply records that could be applied just now. Raises `Rewind` where that depends on the time of the day."""
+        """Apply records again that succeeded just now and were undone. Raises `Rewind` if one of them fails now."""
         _, error = await self._attempt.records(list(self._decoder.decode_again(piece, len(piece), raw)))
         if error is not None:
             self._rewind(piece.end, error)
 
     async def _apply_slices_carefully(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
-        """Apply slice by slice; one that fails is cut until a record that fails stands alone."""
+        """Apply slice by slice. A slice that fails is split until it holds the failing record alone."""
         clock, seconds, slices = self._host.clock, self._host.limits.slice_seconds, self._host.caution.slices
         began = clock()
         deadline = began + seconds
         count = len(batch)
         begin = suspects = touched = 0
-        sizes = [1] if self.failures.failed_last_at(batch.offsets[0]) else []  # of the next tries, the next one last
+        sizes = [1] if self.failures.failed_last_at(batch.offsets[0]) else []  # of the next slices, the next one last
         while begin < count:
             if sizes:
                 end = begin + sizes.pop()
@@ -344,7 +345,7 @@ class Applier:
                 begin = suspects = end
                 now = clock()
             else:
-                if begin >= suspects:  # most plugins go record by record, so the culprit comes where it stopped
+                if begin >= suspects:  # most plugins go record by record, so the record where it stopped failed
                     sizes = [1, got_through] if 0 < got_through < end - begin else [1]
                 suspects, touched = end, max(touched, end)
             began = now
@@ -355,7 +356,7 @@ class Applier:
                 deadline = began + seconds
 
     def _try_slice(self, piece: Batch, raw: Batch) -> tuple[int, BaseException | None]:
-        """Apply some records wholly, or leave no trace of them; then, how many it seems to have got through."""
+        """Apply all records of a slice, or none. Returns as `Attempt.batch` does."""
         skipped = self.failures.skipped
         got_through, error = self._attempt.batch(piece, lambda refused: self._skip_refused(piece, raw, refused))
         if error is None:
@@ -366,7 +367,10 @@ class Applier:
     # ---- records that fail
 
     def _fail(self, batch: Batch, position: int, raw: Batch, error: BaseException) -> None:
-        """The record at this position of the batch failed, and left no trace. Raises `Retry` or `Refusal`."""
+        """Handle the failure of the record at this position of the batch, which was undone.
+
+        Raises `Retry` or `Refusal` as the policy says; else the record is skipped.
+        """
         offset = batch.offsets[position]
         self._host.caution.slices.failed()
         self._host.caution.failed(offset)
@@ -375,7 +379,7 @@ class Applier:
         self._advance(offset, offset + 1)
 
     def _skip_refused(self, batch: Batch, raw: Batch, refused: Mapping[int, Exception]) -> Exception | None:
-        """Skip the records that `process_batch` refused; where each must be looked at alone, give the first error."""
+        """Skip the records that `process_batch` refused. Returns the first error if each must be handled alone."""
         if self.failures.looks_at_each:
             return refused[min(refused)]
         for position, error in sorted(refused.items()):

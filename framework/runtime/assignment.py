@@ -1,4 +1,4 @@
-"""The assignment: which tasks are here, and the memory of those that were here before."""
+"""The assignment: the tasks of the assigned partitions, and the released tasks that are kept in memory."""
 
 import asyncio
 import logging
@@ -19,8 +19,8 @@ log = logging.getLogger("framework")
 class Assignment:
     """The tasks of the assigned partitions, one for each processor.
 
-    Every rebalance revokes all partitions. So the tasks of the assignment before stay warm until the next one tells
-    which of them come back.
+    Each rebalance revokes all partitions. So the tasks of the previous assignment stay warm, that is, in memory, until
+    the next assignment shows which of these partitions come back.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Assignment:
 
     @property
     def is_known(self) -> bool:
-        """Whether the group has told what this worker has to do, be it nothing."""
+        """Whether the group has assigned partitions to this worker, or has assigned it none. False while unknown."""
         return self._assigned is not None
 
     @property
     def tasks(self) -> list[PartitionTask]:
-        """The tasks of the partitions that are assigned."""
+        """The tasks of all assigned partitions."""
         return [task for tasks in (self._assigned or {}).values() for task in tasks]
 
     def of(self, partition: TopicPartition) -> list[PartitionTask]:
@@ -63,7 +63,7 @@ class Assignment:
         return [task for task in self.tasks if task.status is status]
 
     def positions(self) -> dict[TopicPartition, int]:
-        """Up to where every plugin has applied each assigned partition."""
+        """The position up to which all plugins have applied each assigned partition."""
         found: dict[TopicPartition, int] = {}
         for task in self.tasks:
             if task.position is not None:
@@ -77,7 +77,10 @@ class Assignment:
         return sum(applied for applied, _ in counts), sum(skipped for _, skipped in counts)
 
     def take_up(self, partitions: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, Sequence[PartitionTask]]:
-        """These are the partitions now, each with how many its topic has; gives the tasks to load."""
+        """Begin a new assignment. Returns the tasks to load, by partition.
+
+        `partitions` maps each assigned partition to the number of partitions of its topic.
+        """
         assigned = {
             partition: [self._task(definition, partition, count) for definition in self.definitions]
             for partition, count in partitions.items()
@@ -104,12 +107,15 @@ class Assignment:
         return task
 
     def let_go(self) -> None:
-        """The partitions belong to others; the memory stays warm in case that one comes back."""
+        """End the assignment. Its tasks stay in memory, in case that their partitions come back."""
         self._warm = {task.unit: task for task in self.tasks}
         self._assigned = None
 
     def _free(self, tasks: Sequence[PartitionTask]) -> None:
-        """Drop states that went elsewhere, and free them bit by bit: millions of keys at once would stall the loop."""
+        """Drop the states of partitions that did not come back, and free them in pieces.
+
+        To free millions of keys at once would block the event loop.
+        """
         tables = [task.applier.memory.table for task in tasks if task.applier is not None]
         for task in tasks:
             task.drop()
@@ -131,7 +137,7 @@ class Assignment:
             freeing.add_done_callback(self._freeing.discard)
 
     async def close(self) -> None:
-        """Close the processors of all tasks; states can still be viewed."""
+        """Close the processors of all tasks. The states stay readable."""
         for freeing in self._freeing.copy():
             freeing.cancel()
         for task in [*self.tasks, *self._warm.values()]:
@@ -141,4 +147,4 @@ class Assignment:
             async with asyncio.timeout(self._limits.leave_seconds):
                 await self._lifecycle.finish()
         except TimeoutError:
-            log.error("a plugin has not closed in %g s; ending without it", self._limits.leave_seconds)
+            log.error("a plugin's close() did not end within %g s; not waiting for it", self._limits.leave_seconds)

@@ -1,4 +1,4 @@
-"""Attempts: apply some records wholly, or leave no trace of them."""
+"""Attempts: apply either all of some records, or none of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from framework.table import Table
 __all__ = ["Attempt", "OnRefused"]
 
 OnRefused = Callable[[Mapping[int, Exception]], BaseException | None]
-"""Deals with the records that `process_batch` refused, by position; gives an error where the batch fails with it."""
+"""Handles the records that `process_batch` refused, by position. Returns an error to let the whole batch fail."""
 
 
 class Attempt:
@@ -25,9 +25,10 @@ class Attempt:
         self._outbox = outbox
 
     async def records(self, records: Sequence[Record]) -> tuple[int, BaseException | None]:
-        """Apply all of these through `process`; or none, and give how many come before the one that fails, and why.
+        """Apply all of these records through `process`, or none.
 
-        Raises `TallyError` where the state itself is to blame.
+        Returns the number of records before the one that failed, and its error; the number of all records and None if
+        none failed. Raises as `check_state` does.
         """
         process, table, outbox = self._processor.process, self._table, self._outbox
         mark = outbox.mark()
@@ -46,9 +47,10 @@ class Attempt:
         return len(records), None
 
     def batch(self, batch: Batch, on_refused: OnRefused) -> tuple[int, BaseException | None]:
-        """Apply all of these through `process_batch`; or none, and give how many it seems to have got through, and why.
+        """Apply all of these records through `process_batch`, or none.
 
-        Raises `TallyError` where the state itself is to blame.
+        Returns an estimate of the number of records that were applied before the failure, and the error; 0 and None if
+        nothing failed. Raises as `check_state` does.
         """
         table, outbox = self._table, self._outbox
         mark = outbox.mark()
@@ -76,11 +78,9 @@ class Attempt:
         return error
 
     def check_state(self, error: BaseException) -> None:
-        """Raise `TallyError`, or `InternalError`, where the state is to blame for a failure: it came to light with a
-        record that has done nothing wrong.
-        """
+        """Raises `TallyError` or `InternalError` if the table is broken, so that the record at hand is not at fault."""
         broken = self._table.broken
         if isinstance(broken, TallyError):
             raise TallyError(message_of(broken)) from error
         if broken is not None:
-            raise InternalError(f"a state was left half changed: {describe(broken)}") from error
+            raise InternalError(f"a change to the state was interrupted: {describe(broken)}") from error

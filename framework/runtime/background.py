@@ -1,4 +1,4 @@
-"""Background tasks: whatever a call raises in one, it comes out where the task is awaited, as an error."""
+"""Background tasks: each exception of a call is raised as an error where the task is awaited."""
 
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
@@ -13,18 +13,22 @@ P = ParamSpec("P")
 
 
 def as_error(failure: BaseException) -> Exception:
-    """The failure itself; of a `SystemExit` and its like, an error: it must not end the process as if wanted."""
+    """Returns the failure itself if it is an `Exception`, else an `InternalError` that describes it.
+
+    A `SystemExit`, for example, must not end the process as if the run had ended in order.
+    """
     if isinstance(failure, Exception):
         return failure
-    error = InternalError(f"{describe(failure)} came out of a call where nothing should end or be cancelled")
+    error = InternalError(f"{describe(failure)} was raised in a call that must not end or cancel the run")
     error.__cause__ = failure
     return error
 
 
 async def contained(call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Makes the call, for a task of its own.
+    """Make the call, in a task of its own, and raise its failure as an `Exception`.
 
-    There, a `SystemExit` would end the event loop at once, and a `CancelledError` look as if the task were cancelled.
+    In a task, a `SystemExit` would end the event loop at once, and a `CancelledError` would look like a cancellation of
+    the task.
     """
     try:
         return await call(*args, **kwargs)

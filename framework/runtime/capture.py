@@ -1,4 +1,4 @@
-"""Captures: what a checkpoint writes of a table: the rows of what changed, and now and then pieces of a new base."""
+"""Captures: encode the changes of a table for a checkpoint, and from time to time pieces of a new base."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, MutableSequence
@@ -19,47 +19,48 @@ from framework.table import Table, stored_key
 __all__ = ["BaseBudget", "Capture"]
 
 _BASE_KEYS_PER_CHANGE: Final = 2
-"""Keys of a new base that a checkpoint may carry in any case for each that it changes, so that bases keep up."""
+"""A checkpoint may always write so many keys of a new base for each changed key, so that the base gets finished."""
 
 
 @dataclass(slots=True)
 class BaseBudget:
-    """How many keys of new bases a save may carry; its checkpoints share it."""
+    """Number of keys of new bases that a save may still write. All checkpoints of a save share it."""
 
     keys: int
 
 
 class Capture:
-    """Captures one table, in order; each capture must be stored before the next one.
+    """Captures one table again and again. Each capture must be stored before the next one begins.
 
-    Everything is encoded in pieces, between which the event loop gets a turn; the table must not change meanwhile.
-    Where rows outweigh the base, the next captures carry a new base, some of it each, so that none costs much.
+    Keys are encoded in pieces, with a turn of the event loop after each piece. The table must not change meanwhile.
+    When the stored rows are larger than the base, each of the next captures brings a part of a new base, so that no
+    single capture is expensive.
     """
 
     def __init__(self, codec: Codec, clock: Callable[[], float], limits: Limits, *, keeps_rows: bool) -> None:
-        """`keeps_rows`: whether the store wants changes, or the whole table each time."""
+        """`keeps_rows` is that of the store, see `Store.keeps_rows`. `clock` returns seconds."""
         self.rewrites = False
-        """Whether the next capture replaces all that is stored, as after a migration."""
+        """Whether the next capture replaces all stored rows of the table, as after a migration."""
         self._encoder = _Encoder(codec)
         self._clock = clock
         self._limits = limits
         self._keeps_rows = keeps_rows
         self._size = limits.first_row_keys
         self._base_keys: list[Any] | None = None
-        """Those that a new base lacks yet, the next ones last."""
+        """Keys that the new base does not have yet, taken from the end; None while no new base is written."""
         self._base_bytes = 0
         self._row_bytes = 0
 
     def begin(self, base_bytes: int, row_bytes: int) -> None:
-        """Go on from what is stored: a claim voids a base that is not finished."""
+        """Continue after a claim, which drops an unfinished base. The sizes are those of the stored base and rows."""
         self._base_keys = None
         self._base_bytes, self._row_bytes = base_bytes, row_bytes
 
     async def take(self, table: Table[Any, Any], budget: BaseBudget) -> Changes:
-        """Take out of the table what changed since the last call, encoded.
+        """Take the changes since the last call out of the table. Returns them encoded.
 
-        Raises `CodecError`, naming the key, for a value that the codec cannot hold, and `TallyError` for one that was
-        tallied but is no number. What was taken is then lost: the caller must drop the table.
+        Raises `CodecError`, with the key, for a value that the codec cannot encode, and `TallyError` for a tallied
+        value that is not a number. The table has lost these changes then, so the caller must drop the table.
         """
         while table.add_tallies(self._limits.tallies_at_once):  # noqa: ASYNC110 - it is work, not waiting
             await asyncio.sleep(0)
@@ -80,7 +81,7 @@ class Capture:
         return Changes(len(data), changed, base=pieces, base_begins=True, base_ends=True)
 
     async def _with_base(self, changes: Changes, data: Mapping[Any, Any], budget: BaseBudget) -> Changes:
-        """The changes, with some more of a new base where one is due."""
+        """The changes, with the next pieces of a new base if one is begun or due."""
         begins = self._base_keys is None and self._row_bytes > max(self._limits.base_floor, self._base_bytes)
         if begins:
             self._base_keys = await self._listed(data)
@@ -105,23 +106,23 @@ class Capture:
             present = {key: data[key] for key in chunk if key in data}
             gone = [key for key in chunk if key not in data] if len(present) < len(chunk) else []
             for key in [key for key in present if key in deleted] if deleted else ():
-                gone.append(key)  # it may have come back under an equal key of another type, such as 1 and True
+                gone.append(key)  # it may have been set again as an equal key of another type, such as True for 1
                 present[stored_key(data, key)] = present.pop(key)
             rows.append(self._encoder.changes(present, gone, data))
             began = await self._pause(began)
         return rows
 
     async def _base_pieces(self, keys: MutableSequence[Any], data: Mapping[Any, Any], most: float) -> list[bytes]:
-        """Some more of the new base, as of now, whose keys are taken away.
+        """Encode up to `most` keys of the new base with their present values, and remove them from `keys`.
 
-        Rows saved since it began bring it up to date when it is loaded.
+        A load applies the rows that were saved since the new base began on top of it, so later changes are not lost.
         """
         pieces: list[bytes] = []
         began = self._clock()
         while most > 0 and keys:
             size = int(min(self._size, most))
             chunk = keys[-size:]
-            del keys[-size:]  # bit by bit: to free millions at once would stall the loop
+            del keys[-size:]  # in pieces, because to free millions of keys at once would block the event loop
             most -= size
             present = {key: data[key] for key in chunk if key in data}
             pieces.append(self._encoder.base(present, data if self.rewrites else None))
@@ -129,9 +130,9 @@ class Capture:
         return pieces
 
     async def _pause(self, began: float) -> float:
-        """Give the loop a turn after a piece that was begun then; gives when the next one begins.
+        """Give the event loop a turn after a piece that began at `began`. Returns the time when the next one begins.
 
-        Pieces become smaller where this one took long, and larger where it did not.
+        Adapts the size of the next piece: smaller if this one took too long, larger if it was quick.
         """
         seconds = self._clock() - began
         if seconds > 2 * self._limits.row_seconds:
@@ -142,7 +143,7 @@ class Capture:
         return self._clock()
 
     async def _listed(self, data: Mapping[Any, Any]) -> list[Any]:
-        """All keys, which must not change meanwhile."""
+        """All keys as a list. The data must not change meanwhile."""
         keys: list[Any] = []
         each = iter(data)
         while len(keys) < len(data):
@@ -152,14 +153,17 @@ class Capture:
 
 
 class _Encoder:
-    """Encodes rows; every error names the key."""
+    """Encodes rows. Its errors name the key."""
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
         self._aliases = Aliases()
 
     def base(self, data: Mapping[Any, Any], whole: Mapping[Any, Any] | None = None) -> bytes:
-        """`whole`: the table that this is a piece of, where no row has told of its values before."""
+        """Encode a piece of a base. `whole` is the table that it belongs to if aliases must be searched for.
+
+        Without `whole`, the values were checked when a row of changes held them.
+        """
         if whole is not None:
             self._aliases.check(data, whole)
         try:
@@ -175,7 +179,7 @@ class _Encoder:
             raise self._named({**present, **dict.fromkeys(gone)}, error) from error
 
     def _named(self, data: Mapping[Any, Any], error: BaseException) -> BaseException:
-        """The error with the key, which the codec knows only as a place."""
+        """The error with the key that caused it. The codec knows only a place in the row."""
         if not is_plugin_failure(error):
             return error
         for key, value in data.items():

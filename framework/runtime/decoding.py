@@ -1,4 +1,4 @@
-"""Decoding: keys and values of fetched batches, from bytes to what a processor reads."""
+"""Decoding: turns the keys and values of fetched batches from bytes into the formats that a processor reads."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Decoder:
         self._advises = definition.on_error.on_error == "stop"
 
     def decode(self, raw: Batch) -> tuple[Batch, _Refused]:
-        """The batch with decoded columns, and what is wrong with those records that cannot be decoded, by position."""
+        """Returns the batch with decoded columns, and the position and error of each record that is not decodable."""
         columns: dict[str, Sequence[Any]] = {}
         refused: dict[int, DeserializationError] = {}
         for part, name, form in self._columns:
@@ -38,9 +38,9 @@ class Decoder:
         return raw.with_columns(**columns), sorted(refused.items())
 
     def decode_again(self, piece: Batch, count: int, raw: Batch) -> Batch:
-        """Decode the first `count` records anew: a try that failed may have changed their keys and values in place.
+        """Decode the first `count` records of `piece` again from `raw`, which has them as bytes.
 
-        `raw` has them as bytes.
+        A failed attempt may have changed their keys and values in place.
         """
         if not self._mutable:
             return piece
@@ -60,7 +60,7 @@ class Decoder:
 
 
 def _read_column(raw: Batch, name: str, form: Format) -> tuple[Sequence[Any], dict[int, BaseException]]:
-    """The whole column of this name at once; where that fails, one by one, with what is wrong by index."""
+    """Decode a whole column at once, or value by value if that fails. Returns the values, and errors by index."""
     try:
         if name == "keys" and form.reads_text:
             return raw.key_texts(), {}

@@ -1,4 +1,4 @@
-"""What all tasks of one processor share."""
+"""Definition: the processor and its settings, which all tasks of a plugin share."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ __all__ = ["Definition"]
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A processor with everything that the user chose for it."""
+    """A processor class with the settings that the user chose for it."""
 
     name: str
     processor: type[Processor]
@@ -26,6 +26,7 @@ class Definition:
     value_format: Format
     on_error: ErrorPolicy
     keeps_rows: bool
-    """Whether the store wants changes, or the whole state each time."""
+    """As `Store.keeps_rows`."""
     on_records_failed: Callable[[str, TopicPartition, Mapping[int, ProcessingError]], None]
-    """Called at most once a batch, with the errors of records that failed for good, by their offset. Raises nothing."""
+    """Called with the plugin's name, the partition, and the errors of records that failed for good, by offset. Called
+    at most once for each batch. Raises nothing."""

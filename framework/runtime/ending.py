@@ -1,4 +1,4 @@
-"""The ending: is everything that the topics held stored?"""
+"""The ending: tells when all records up to the end of the topics are applied and stored."""
 
 import asyncio
 import logging
@@ -18,9 +18,9 @@ log = logging.getLogger("framework")
 
 
 class Ending:
-    """Watches for the end, once it is told where that is: each partition is stored up to its position.
+    """Tells when each partition is stored up to its end, once `expect` has given the ends.
 
-    Partitions that other workers have count as well, in a store that other workers can see.
+    Partitions of other workers count, too, if the store survives the process, so that other workers share it.
     """
 
     def __init__(self, assignment: Assignment, saver: Saver, *, store: Store, run_io: RunIO, limits: Limits) -> None:
@@ -34,22 +34,22 @@ class Ending:
         self._next_look = 0.0
 
     def expect(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Where the end is; a partition that is not named has no records."""
+        """Set the position at which each partition ends. A partition that is not named has no records."""
         self._ends = positions
 
     async def is_reached(self) -> bool:
-        """Whether everything is stored; what is applied here but not stored yet is saved for that."""
+        """Whether all partitions are stored up to their ends. Saves applied records of this worker for that."""
         ends = self._ends
         if ends is None or not self._assignment.is_known or not await self._is_own_end(ends):
             return False
         own = {task.partition for task in self._assignment.tasks}
         others = {partition: end for partition, end in ends.items() if end and partition not in own}
-        if not others or not self._store.survives:  # what others keep in their memory cannot be seen from here
+        if not others or not self._store.survives:  # a store in memory does not show the states of other workers
             return True
         return await self._are_stored(others)
 
     async def _is_own_end(self, ends: Mapping[TopicPartition, int]) -> bool:
-        """Whether all that is assigned here is applied, and then also stored."""
+        """Whether all partitions of this worker are applied and stored up to their ends."""
         tasks = self._assignment.tasks
         if not all(_has_come(ends, task, task.position) for task in tasks):
             return False
@@ -58,7 +58,7 @@ class Ending:
         return all(_has_come(ends, task, task.stored.position) for task in tasks)
 
     async def _are_stored(self, others: Mapping[TopicPartition, int]) -> bool:
-        """Whether other workers have stored theirs; a partition of one that crashed will be assigned here instead."""
+        """Whether other workers have stored their partitions. After a crash, Kafka assigns them to a live worker."""
         now = asyncio.get_running_loop().time
         if now() < self._next_look:
             return False
@@ -74,7 +74,7 @@ class Ending:
         missing = sorted({str(unit.topic_partition) for unit, end in units.items() if positions.get(unit, 0) < end})
         if missing and missing != self._awaited:
             log.info(
-                "all that is assigned here is stored; waiting for other workers to store theirs: %s",
+                "all partitions of this worker are stored up to their end; waiting for those of other workers: %s",
                 ", ".join(missing),
             )
         self._awaited = missing

@@ -1,4 +1,4 @@
-"""The inbox: events that callbacks and loaders post, for the worker to handle between two batches."""
+"""The inbox: a queue of events from callbacks and loaders. The worker handles them between two batches."""
 
 import asyncio
 from collections import deque
@@ -13,28 +13,28 @@ __all__ = ["Assigned", "Failed", "Inbox", "Ready", "Revoked"]
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """All partitions are to be handed over; `done` is awaited by the group."""
+    """The group revokes all partitions, and waits for `done`."""
 
     done: "asyncio.Future[None]"
 
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """These are the partitions now, each with how many its topic has."""
+    """The group assigned these partitions; each is mapped to the number of partitions of its topic."""
 
     partitions: Mapping[TopicPartition, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The tasks of a partition are loaded, or may go on."""
+    """The tasks of a partition are loaded, or the wait before a retry is over."""
 
     partition: TopicPartition
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Something went wrong outside the worker's own loop."""
+    """An error was raised outside the worker's own loop."""
 
     error: BaseException
 
@@ -43,7 +43,7 @@ Event = Revoked | Assigned | Ready | Failed
 
 
 class Inbox:
-    """Events in the order in which they came."""
+    """A queue of events, first in, first out."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -52,7 +52,7 @@ class Inbox:
         self._closed = False
 
     def post(self, event: Event) -> None:
-        """Add an event, and wake the worker up."""
+        """Add an event, and wake up the worker."""
         self._events.append(event)
         self.wake_up()
 
@@ -61,38 +61,38 @@ class Inbox:
         self._loop.call_at(when, self.post, event)
 
     def wake_up(self) -> None:
-        """Let the worker look for what is new."""
+        """End the worker's `wait`."""
         if not self._wake.done():
             self._wake.set_result(None)
 
     async def wait(self, other: "asyncio.Future[Any]") -> None:
-        """Wait for an event, or for the other thing."""
+        """Wait until an event is posted, `wake_up` is called, or `other` is done."""
         await asyncio.wait({other, self._wake}, return_when=asyncio.FIRST_COMPLETED)
         if self._wake.done():
             self._wake = self._loop.create_future()
 
     def take(self) -> Event | None:
-        """The next event; None where there is none."""
+        """Remove and return the next event; None if there is none."""
         return self._events.popleft() if self._events else None
 
     @property
     def has_revocation(self) -> bool:
-        """Whether the group waits for partitions."""
+        """Whether a revocation waits to be handled."""
         return any(isinstance(event, Revoked) for event in self._events)
 
     async def revoke(self) -> None:
-        """Post a revocation, and wait until it is dealt with; nothing, once the inbox is closed."""
+        """Post a revocation, and wait until it is handled. Does nothing once the inbox is closed."""
         if not self._closed:
             done = self._loop.create_future()
             self.post(Revoked(done))
             await done
 
     def close(self) -> None:
-        """From now on nobody waits for a revocation."""
+        """From now on, `revoke` returns at once."""
         self._closed = True
 
     def release_all(self) -> None:
-        """Let everybody go on who still waits for a revocation."""
+        """End the waits of all `revoke` calls that are still posted."""
         for event in self._events:
             if isinstance(event, Revoked) and not event.done.done():
                 event.done.set_result(None)

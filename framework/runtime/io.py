@@ -1,4 +1,4 @@
-"""Blocking work off the event loop: one thing at a time, in order."""
+"""A thread for blocking calls, so that they do not block the event loop. It makes one call at a time, in order."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,11 +9,11 @@ from typing import Any, Self
 __all__ = ["IOThread", "RunIO"]
 
 RunIO = Callable[..., Awaitable[Any]]
-"""Calls a function with arguments somewhere else, and gives its result or raises what it raised."""
+"""Calls a function with arguments in another thread. Returns its result, or raises its exception."""
 
 
 class IOThread:
-    """The thread in which a store is used. Callable as `RunIO`."""
+    """The thread that makes all calls to the store. Callable as `RunIO`."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="framework-store")
@@ -33,5 +33,5 @@ class IOThread:
 def _call(function: Callable[..., Any], args: Sequence[Any]) -> Any:
     try:
         return function(*args)
-    except StopIteration as error:  # no future takes one: whoever waits for it would wait for ever
-        raise RuntimeError(f"StopIteration came out of {function!r}") from error
+    except StopIteration as error:  # a future refuses it, so that its caller would wait for ever
+        raise RuntimeError(f"{function!r} raised StopIteration") from error

@@ -1,4 +1,4 @@
-"""The life of processors: made, opened, and always closed."""
+"""The lifecycle of processors: they are made, opened, and always closed."""
 
 import asyncio
 import logging
@@ -16,14 +16,14 @@ log = logging.getLogger("framework")
 
 
 class Lifecycle:
-    """Makes and opens the processors of a worker, and closes each one that was made, whatever happens."""
+    """Makes and opens the processors of a worker, and closes each one of them, also after errors."""
 
     def __init__(self) -> None:
         self._open: dict[Unit, Processor] = {}
         self._closing: dict[Unit, asyncio.Task[None]] = {}
 
     def make(self, unit: Unit, definition: Definition) -> Processor:
-        """A new processor. Raises `PluginError` where its constructor fails."""
+        """Returns a new processor. Raises `PluginError` if its constructor fails."""
         try:
             return definition.processor(definition.options, unit.topic_partition)
         except BaseException as error:
@@ -32,9 +32,9 @@ class Lifecycle:
             raise _unusable(unit, "could not be made", error) from error
 
     async def open(self, unit: Unit, processor: Processor) -> None:
-        """Open a processor that is not open yet, after the one that the unit had before is closed.
+        """Open a processor, unless it is open. The unit's previous processor is closed first.
 
-        Raises `PluginError` where it fails; the processor is then to be retired.
+        Raises `PluginError` if `Processor.open` fails. The caller must then `retire` the processor.
         """
         if self._open.get(unit) is processor:
             return
@@ -49,7 +49,7 @@ class Lifecycle:
         self._open[unit] = processor
 
     def retire(self, unit: Unit, processor: Processor) -> None:
-        """Close a processor in the background: nobody uses it any more."""
+        """Close a processor that is no longer used, in the background."""
         if self._open.get(unit) is processor:
             del self._open[unit]
         if type(processor).close is Processor.close:
@@ -59,7 +59,7 @@ class Lifecycle:
         closing.add_done_callback(lambda done: self._closed(unit, done))
 
     async def finish(self) -> None:
-        """Wait until all that was retired is closed."""
+        """Wait until all retired processors are closed."""
         while self._closing:
             await asyncio.wait(list(self._closing.values()))
 
@@ -83,5 +83,5 @@ class Lifecycle:
 def _unusable(unit: Unit, what: str, error: BaseException) -> PluginError:
     return PluginError(
         f"plugin {unit.plugin} on {unit.topic_partition} {what}: {located(describe(error), error)}; no record was "
-        "applied, what is stored is as it was"
+        "applied, and the stored state is unchanged"
     )

@@ -1,4 +1,4 @@
-"""The limits of the runtime: how much it does in one go. Tests and the simulator pass smaller ones."""
+"""The limits of the runtime: sizes of its steps, and time limits. Tests and the simulator pass smaller ones."""
 
 from dataclasses import dataclass
 
@@ -7,61 +7,62 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds, records, keys and bytes. The defaults are *measured*; docs/design/speed.md tells how."""
+    """Limits in seconds, records, keys and bytes. docs/design/speed.md describes the measurements of the defaults."""
 
     # applying
     slice_seconds: float = 0.02
-    """Seconds of records in a row before the event loop gets a turn."""
+    """Time after which applying records pauses to give the event loop a turn, in seconds."""
     piece_records: int = 2048
-    """Records that are decoded, and given to `process_batch`, at once."""
+    """Largest number of records to decode, and pass to `process_batch`, at once."""
     first_piece_records: int = 64
-    """The same, until it is known how many outputs a record sends."""
+    """The same for the first piece, when the number of outputs for each record is not known yet."""
     look_records: int = 64
-    """Records that are given to `process` between two looks at the clock."""
+    """Largest number of records to pass to `process` between two checks of the clock."""
     piece_outputs: int = 5_000
+    """Largest number of outputs to hold in memory, unless a single record sends more. Half of it triggers a hand-over
+    to Kafka, so that the next piece has room."""
     piece_output_bytes: int = 16 * 2**20
-    """Outputs, and bytes of them, that are held at the most, beside those of one record: half as many are handed to
-    Kafka, so that the piece that follows has room."""
+    """The same as `piece_outputs`, in bytes."""
     careful_run: int = 10_000
-    """Offsets without a failure after which a task applies records the fast way again; doubled by each rewind."""
+    """Number of offsets after a failure for which records are applied with undo. Each rewind doubles it."""
     longest_careful_run: int = 1_000_000
-    """Offsets beyond which that does not grow."""
+    """Largest value that this doubling reaches, in offsets."""
     careful_slice: int = 32
-    """Records that are given to `process` with undo, before what they changed counts as kept."""
+    """Number of records that `process` applies with undo before their changes are kept."""
     first_careful_slice: int = 32
-    """Records that are given to `process_batch` with undo, until it is known how often they fail."""
+    """Number of records that `process_batch` gets with undo, until the rate of failures is known."""
 
     # checkpoints
     first_row_keys: int = 2_000
     largest_row_keys: int = 5_000
-    """Keys that are looked up and encoded in one go; how many follows how long that takes."""
+    """Number of keys to encode without a turn of the event loop: first and largest. It adapts to `row_seconds`."""
     row_seconds: float = 0.005
-    """Seconds that encoding these keys should take."""
+    """Time that encoding these keys should take, in seconds."""
     base_keys: int = 80_000
-    """Keys of new bases that a save carries, over all its checkpoints."""
+    """Number of keys of new bases that a save writes, over all its checkpoints."""
     base_floor: int = 1 << 20
-    """Bytes of rows below which a new base is not worth it."""
+    """Size of the rows up to which no new base is begun, in bytes."""
     row_cost: int = 128
-    """Bytes that a row costs beyond its own: many small rows make a load slow, too."""
+    """Bytes that are added to the size of each row, because many small rows make a load slow, too."""
     tallies_at_once: int = 2_000
-    """Tallied keys that are added up in one go: a millisecond or two."""
+    """Number of tallied keys to add to their values without a turn of the event loop; takes one or two milliseconds."""
     listed_at_once: int = 100_000
-    """Keys that are listed for a new base in one go."""
+    """Number of keys to list for a new base without a turn of the event loop."""
     freed_at_once: int = 20_000
-    """Keys whose memory is given back in one go: some milliseconds."""
+    """Number of keys to free without a turn of the event loop; takes some milliseconds."""
 
     # loading
     fold_seconds: float = 0.05
-    """Seconds of loading in one go; between two, other work gets the store's thread."""
+    """Time of one step of loading, in seconds. Other calls to the store get a turn between two steps."""
 
     # the loop
     fetch_seconds: float = 0.2
-    """Seconds that a fetch waits for records."""
+    """Longest wait of a fetch for records, in seconds."""
     commit_seconds: float = 2.0
-    """Seconds that the last commit to the group may take before partitions are handed over."""
+    """Time limit of the last commit of offsets before partitions are released, in seconds."""
     revoke_seconds: float = 30.0
-    """Seconds that a plugin may go on with a record after the group wants its partition back."""
+    """Time that a plugin may go on with a record after its partition was revoked, in seconds."""
     leave_seconds: float = 15.0
-    """Seconds that leaving the group may take, and closing the processors."""
+    """Time limit for leaving the group, and again for closing the processors, in seconds."""
     look_seconds: float = 0.5
-    """Seconds between two looks at what other workers have stored, at the least."""
+    """Shortest time between two checks of the checkpoints of other workers, in seconds."""

@@ -1,4 +1,4 @@
-"""The loader: brings the tasks of an assignment from assigned to seeking, outside the rebalance callback."""
+"""The loader: loads the tasks of an assignment in the background, outside the rebalance callback."""
 
 import asyncio
 import logging
@@ -26,12 +26,12 @@ __all__ = ["Loader", "OnRestored"]
 log = logging.getLogger("framework")
 
 OnRestored = Callable[[int, int], None]
-"""Told now and then while states are loaded: how many bytes of an assignment's are, and how many there are in all."""
+"""Called while states are loaded, with the loaded bytes and the total bytes of an assignment."""
 
 
 @dataclass(slots=True)
 class Loader:
-    """Claims units, loads their rows, and finds where reading goes on."""
+    """Claims units, loads their rows, and finds the positions from which to read."""
 
     source: Source
     store: Store
@@ -40,17 +40,17 @@ class Loader:
     on_out_of_range: OnOutOfRange
     on_missing_state: OnMissingState
     embedded: bool
-    """On the embedded broker, offsets that are gone were dropped by it: an error whatever the policy."""
+    """Whether the broker is the embedded one. It drops old records, which is an error under each policy."""
     observers: Observers
     on_restored: OnRestored = lambda done, total: None
     limits: Limits = field(default_factory=Limits)
     steps: int = field(default=0, init=False)
-    """Grows while anything is loaded."""
+    """Number of steps done so far. It grows while anything is loaded."""
 
     async def load(
         self, assigned: Mapping[TopicPartition, Sequence[PartitionTask]], ready: Callable[[TopicPartition], None]
     ) -> None:
-        """Load all tasks; `ready` is called for each partition when its tasks are."""
+        """Load all tasks, from status assigned to seeking. Calls `ready` for each partition whose tasks are loaded."""
         claims, missing = await self._claim([task for tasks in assigned.values() for task in tasks])
         ranges = await self.source.log_ranges(list(assigned))
         last_records = await self._last_records(claims, ranges)
@@ -67,13 +67,13 @@ class Loader:
                 task.move(TaskStatus.SEEKING)
                 self.steps += 1
             if any(task.unit in missing for task in assigned[partition]):
-                await self._commit(assigned[partition])  # so that the next start does not miss the same again
+                await self._commit(assigned[partition])  # else the next start would find the same state missing
             ready(partition)
 
     # ---- claims
 
     async def _claim(self, tasks: Sequence[PartitionTask]) -> tuple[dict[PartitionTask, Claim], dict[Unit, str]]:
-        """Claim all units; also gives what the store lacks of them, where the policy is to go on all the same."""
+        """Claim all units. Returns the claims, and descriptions of missing state where the policy is to go on."""
         for task in tasks:
             if task.status is TaskStatus.ASSIGNED:
                 task.move(TaskStatus.LOADING)
@@ -96,7 +96,7 @@ class Loader:
         return dict(zip(tasks, claims, strict=True)), missing
 
     async def _testimonies(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Testimony]:
-        """What the group's committed offsets tell; nothing where the state does not outlive this process anyway."""
+        """The testimonies of the group's committed offsets; none if the store does not survive the process."""
         if not self.store.survives:
             return {}
         committed = await self.source.committed(partitions)
@@ -106,7 +106,7 @@ class Loader:
         return without_foreign(testimonies, await self.run_io(self.store.stored, group))
 
     async def _claimed(self, units: Sequence[Unit], accept: Callable[[Unit, StoredUnit | None], None]) -> list[Claim]:
-        """Claim, to the end also where the load is cancelled: a claim must not come after that of the next owner."""
+        """Claim units. A cancelled load waits for the claim, because it must not come after that of the next owner."""
         claiming: asyncio.Task[list[Claim]] = asyncio.create_task(
             contained(self.run_io, self.store.claim, units, accept)
         )
@@ -114,13 +114,13 @@ class Loader:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
             await asyncio.wait([claiming])
-            claiming.result()  # where it failed, that is the news
+            claiming.result()  # raises the error of a claim that failed
             raise
 
     async def _last_records(
         self, claims: Mapping[PartitionTask, Claim], ranges: Mapping[TopicPartition, LogRange]
     ) -> dict[PartitionTask, Record]:
-        """The records that the stored states should end with, as the log has them now; without those that are gone."""
+        """The records that the log now has at the last offsets of the stored states, as far as they still exist."""
         places = {}
         for task, claim in claims.items():
             progress = claim.previous.own_progress if claim.previous else Progress()
@@ -166,16 +166,16 @@ class Loader:
         store_id = await self.run_io(self.store.id_of, tasks[0].unit.group)
         await self.source.commit(commits_of(tasks, store_id, survives=self.store.survives))
 
-    # ---- where reading goes on
+    # ---- positions
 
     async def _find_position(
         self, task: PartitionTask, log_range: LogRange, last_record: Record | None, missing: str | None
     ) -> None:
-        """Find where reading goes on, and store it before the first record, so that no restart finds another place."""
+        """Find the position to read from. It is stored before the first record, so that a restart finds the same."""
         if missing is not None:
             await self._go_on_without(task, log_range, missing)
         if task.position is None and task.version:
-            task.start_at(log_range.start)  # a rebuild that was cut off after the old state was set aside
+            task.start_at(log_range.start)  # a rebuild was interrupted after the old state was set aside
         elif task.position is None:
             task.start_at(await self._start_position(task.partition, log_range))
         else:
@@ -222,13 +222,15 @@ class Loader:
         self.observers.gap(plugin=task.unit.plugin, partition=task.partition, first=first, stop=log_range.start)
 
     async def _go_on_without(self, task: PartitionTask, log_range: LogRange, missing: str) -> None:
-        """Follow the policy where Kafka knows newer state than the store has."""
+        """Follow the policy for missing state, which is not to stop."""
         if self.on_missing_state == "continue":
-            log.warning("%s: %s; going on with that, as --on-missing-state says", task.unit, missing)
+            log.warning("%s: %s; continuing with the older state (--on-missing-state continue)", task.unit, missing)
         elif task.position is not None:
             await self._rebuild(task, log_range, f"{task.unit}: {missing}")
         else:
-            log.warning("%s: %s; building it anew, as --on-missing-state says", task.unit, missing)
+            log.warning(
+                "%s: %s; building the state from the log's beginning (--on-missing-state rebuild)", task.unit, missing
+            )
             task.start_at(log_range.start)
 
     async def _rebuild(self, task: PartitionTask, log_range: LogRange, why: str) -> None:
@@ -247,14 +249,14 @@ class Loader:
 
 def _dropped(partition: TopicPartition) -> RecordsLostError:
     return RecordsLostError(
-        f"{partition}: the embedded broker dropped records before they were read; it keeps about the last 5 MB of a "
-        "partition, so nothing may send faster than this worker reads"
+        f"{partition}: the embedded broker dropped records before they were read. It keeps about the last 5 MB of a "
+        "partition; produce records more slowly than this worker reads them"
     )
 
 
 @dataclass(slots=True)
 class _Progress:
-    """How much of an assignment's states is loaded."""
+    """Counts the loaded bytes of an assignment's states."""
 
     total: int
     on_restored: OnRestored
@@ -272,11 +274,13 @@ def _bytes_to_load(task: PartitionTask, claim: Claim) -> int:
 def _fold_some(
     codec: Codec, rows: Iterator[tuple[str, bytes]], data: dict[Any, Any], clock: Callable[[], float], seconds: float
 ) -> int:
-    """Fold rows of the state for a while; gives how many bytes that were, 0 where there are no more."""
+    """Fold rows of the state for `seconds`. Returns the number of bytes, 0 if no row was left."""
     until, folded = clock() + seconds, 0
     for table, row in rows:
         if table != STATE_TABLE:
-            raise StateCorruptError(f"it has rows of a table {table!r}, which this framework does not know")
+            raise StateCorruptError(
+                f"it has rows of a table {table!r}, which this framework does not know; use the framework that wrote it"
+            )
         fold_rows(codec, [row], data)
         folded += len(row)
         if clock() > until:

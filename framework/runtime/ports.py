@@ -1,4 +1,4 @@
-"""What the runtime needs of Kafka: protocols, and the values that they pass. `framework.kafka` implements them."""
+"""Ports: the protocols through which the runtime uses Kafka, and their values. `framework.kafka` implements them."""
 
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -18,7 +18,7 @@ class LogRange(NamedTuple):
     start: int
     end: int
     topic_id: str | None = None
-    """None where the broker does not tell."""
+    """The broker's id of the topic; None if it does not tell."""
 
     def __str__(self) -> str:
         if self.start == self.end:
@@ -27,32 +27,32 @@ class LogRange(NamedTuple):
 
 
 class LogEnd(NamedTuple):
-    """Where a partition's log ended when the broker last told."""
+    """The end of a partition's log, according to the broker's last answer."""
 
     offset: int
     told_at: float
-    """Another number whenever the broker tells again."""
+    """Changes with each answer of the broker."""
 
 
 class Committed(NamedTuple):
-    """An offset as a group has committed it."""
+    """A committed offset of a group."""
 
     position: int
     """Offset of the next record to read."""
     metadata: str = ""
-    """What was committed beside it."""
+    """The metadata string of the committed offset."""
 
 
 class Fetched(list[Batch]):
-    """Batches of one fetch, and the assignment they were fetched under."""
+    """Batches of one fetch, and the value that `Source.assignment` had when they were fetched."""
 
     def __init__(self, batches: Iterable[Batch], assignment: int) -> None:
         super().__init__(batches)
         self.assignment = assignment
 
 
-class OutOfRange(Exception):  # noqa: N818 - told to the worker, which knows what to do about it
-    """The log does not hold the position of these partitions any more."""
+class OutOfRange(Exception):  # noqa: N818 - the worker handles it
+    """The logs of these partitions no longer hold the position of the consumer."""
 
     def __init__(self, partitions: Sequence[TopicPartition]) -> None:
         super().__init__(partitions)
@@ -60,66 +60,69 @@ class OutOfRange(Exception):  # noqa: N818 - told to the worker, which knows wha
 
 
 class SourceListener(Protocol):
-    """Is told about the partitions that come and go."""
+    """Receives the callbacks of a source."""
 
     async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """These partitions may belong to another worker once this returns."""
 
     def on_assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
-        """These are all the partitions now, each with how many its topic has; none flows before `release`."""
+        """These are all assigned partitions, each mapped to the number of partitions of its topic.
+
+        The source returns no records of a partition before `release`.
+        """
 
     def on_source_failed(self, error: BaseException) -> None:
-        """The consumer's own callbacks went wrong."""
+        """A callback of the consumer raised this error."""
 
 
 class Source(Protocol):
     """A consumer in a group. Positions are offsets of the next record to read."""
 
     assignment: int
-    """Counts the assignments; what was fetched under an older one is void."""
+    """Number of the current assignment. Records that were fetched under an older one must not be applied."""
 
     async def start(self, listener: SourceListener) -> None:
-        """Join the group; the listener is called from now on."""
+        """Join the group. From now on, the listener is called."""
 
     async def fetch(self, patience: float) -> Fetched:
-        """What has come in, waiting at the most `patience` seconds.
+        """Returns fetched batches. Waits for records for `patience` seconds at most.
 
-        Raises `OutOfRange`, `BrokerError`, and `StalledError` where nothing can come in any more.
+        Raises `OutOfRange`, `BrokerError`, and `StalledError` if the consumer can fetch nothing any more.
         """
 
     def hold(self, partition: TopicPartition) -> None:
-        """Let no records of it flow."""
+        """Stop returning records of this partition."""
 
     def release(self, partition: TopicPartition, position: int) -> None:
-        """Let its records flow, from `position` on; nothing, if it has been revoked meanwhile."""
+        """Return records of this partition, from `position` on. Does nothing if it was revoked meanwhile."""
 
     async def log_ranges(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, LogRange]:
-        """What the log holds of each, with the topic's id where the broker tells."""
+        """The offsets that the log of each partition holds, with the topic's id if the broker tells it."""
 
     async def records_at(self, places: Collection[Place]) -> dict[Place, Record]:
-        """The records at these places, keys and values as bytes, of those that the log still has."""
+        """The records at these places that the log still has. Keys and values are bytes."""
 
     async def positions_at(self, partitions: Sequence[TopicPartition], timestamp: int) -> dict[TopicPartition, int]:
-        """Where records of `timestamp` (ms since the epoch) or later begin; the log's end where there are none."""
+        """The offset of the first record at or after `timestamp` (ms since the epoch); the log's end if none."""
 
     async def committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Committed]:
-        """What the group has committed of these partitions; nothing for those without a committed offset."""
+        """The group's committed offsets of these partitions. Partitions without one are left out."""
 
     async def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
-        """Commit these offsets to the group. A failure is logged, not raised: what is stored does not depend on it."""
+        """Commit these offsets to the group. A failure is logged and not raised, as stored state does not need them."""
 
     async def stop(self) -> None:
         """Leave the group."""
 
 
 class Sink(Protocol):
-    """Takes outputs to Kafka."""
+    """Sends outputs to Kafka."""
 
     async def send(self, records: Sequence[OutputRecord]) -> None:
-        """Hand over, waiting while too much is under way. Raises `OutputError`."""
+        """Queue outputs for sending. Waits while too many are not acknowledged. Raises `OutputError`."""
 
     def flushed(self) -> Awaitable[None]:
-        """Done when all that was handed over before this call is acknowledged. Raises `OutputError`."""
+        """Waits until all outputs that were sent before this call are acknowledged. Raises `OutputError`."""
 
     async def stop(self) -> None:
-        """Let go of the connection. Raises nothing for outputs that are still under way."""
+        """Close the connection. Raises nothing for outputs that are not acknowledged."""

@@ -1,4 +1,4 @@
-"""The saver: outputs and checkpoints on their way out of memory, and what comes of them."""
+"""The saver: sends outputs, stores checkpoints, and handles the outcomes of saves."""
 
 import asyncio
 import logging
@@ -26,9 +26,9 @@ _Captured = Sequence[tuple[PartitionTask, Checkpoint]]
 
 
 class Saver:
-    """Hands outputs to Kafka, and stores checkpoints when their outputs are acknowledged. One save at a time.
+    """Sends outputs to Kafka, and stores checkpoints after their outputs are acknowledged. One save runs at a time.
 
-    A save runs in the background while records are applied; its outcome is handled in `finish`.
+    A save runs in the background while records are applied. `finish` handles its outcome.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class Saver:
         limits: Limits,
         on_fenced: Callable[[PartitionTask, FencedError], None],
     ) -> None:
-        """`interval` is in seconds."""
+        """`interval` is the time between two checkpoints, in seconds."""
         self.last_saved: float | None = None
-        """When a checkpoint was last stored, on the event loop's clock."""
+        """Time of the last successful save, on the event loop's clock in seconds; None before the first."""
         self._assignment = assignment
         self._source = source
         self._sink = sink
@@ -64,17 +64,17 @@ class Saver:
 
     @property
     def saving(self) -> object | None:
-        """The save that is under way; another object for each."""
+        """An object that stands for the save under way, a different one for each save; None if none is."""
         return None if self._saving is None or self._saving.done() else self._saving
 
     async def send_outputs(self, task: PartitionTask) -> None:
-        """Hand the outputs of a task to Kafka, waiting while too much is under way. Raises `OutputError`."""
+        """Send the outputs of a task. Waits while too many outputs are not acknowledged. Raises `OutputError`."""
         if task.applier is not None and len(task.applier.memory.outbox):
             with task.handing_over() as outputs:
                 await self._sink.send(outputs)
 
     async def save_if_due(self) -> None:
-        """Learn the outcome of a save that has ended; begin the next one where it is time."""
+        """Handle the outcome of a save that has ended, and begin the next save if it is due."""
         if self._saving is not None:
             if not self._saving.done():
                 return
@@ -89,9 +89,9 @@ class Saver:
         await self.finish()
 
     async def begin(self, tasks: Sequence[PartitionTask]) -> None:
-        """Capture all of these now, and store it in the background. No other save is under way.
+        """Capture these tasks now, and save them in the background. No other save may be under way.
 
-        Raises the error of a task that could not be captured, after the others are under way.
+        Raises the error of a task that could not be captured, after the save of the others has begun.
         """
         captured, failure = [], None
         budget = BaseBudget(self._limits.base_keys)
@@ -122,17 +122,17 @@ class Saver:
         except BaseException as error:
             if not is_plugin_failure(error):
                 raise
-            log.warning("the store did not answer what it saved, so it is asked again: %s", describe(error))
+            log.warning("the store failed to save, or its answer was lost; trying again: %s", describe(error))
             outcomes = await self._run_io(self._store.save, checkpoints)
         return [(task, checkpoint, outcome) for (task, checkpoint), outcome in zip(captured, outcomes, strict=True)]
 
     async def finish(self) -> None:
-        """Wait for the save that is under way, if one is, and learn its outcome."""
+        """Wait for the save that is under way, if there is one, and handle its outcome. Raises the first failure."""
         if self._saving is None:
             return
         try:
             outcomes = await self._saving
-        finally:  # until then the watchdog sees it
+        finally:  # not earlier, because the watchdog watches it
             self._saving = None
         failure = None
         for task, checkpoint, outcome in outcomes:
@@ -159,7 +159,7 @@ class Saver:
         )
 
     async def commit(self) -> None:
-        """Commit to the group how far all is stored, for lag tools and as a witness. Raises nothing."""
+        """Commit the stored positions to the group, for lag tools and as a witness. A failure is logged, not raised."""
         tasks = self._assignment.tasks
         try:
             if self._store_id is None:
@@ -168,10 +168,10 @@ class Saver:
         except BaseException as error:
             if not is_plugin_failure(error):
                 raise
-            log.warning("the offsets were not committed to the group: %s", describe(error))
+            log.warning("could not commit offsets to the group: %s; stored state is not affected", describe(error))
 
     async def stop(self) -> None:
-        """Forget what is under way: nobody learns its outcome."""
+        """Cancel the save and the commit that are under way, without handling their outcomes."""
         for background in (self._saving, self._committing):
             if background is not None:
                 background.cancel()

@@ -1,4 +1,4 @@
-"""Slices: how many records are applied in one go."""
+"""Slices: the number of records to apply at once."""
 
 import math
 from typing import Final
@@ -8,20 +8,20 @@ from framework.runtime.limits import Limits
 __all__ = ["CarefulSlices", "Caution", "Pieces"]
 
 _SLICE_SECONDS: Final = 5e-6
-"""Seconds that a slice with undo costs beyond what its records do; *measured*."""
+"""Overhead of a slice with undo, beyond the cost of its records, in seconds; *measured*."""
 
 
 class Pieces:
-    """How many records come between two looks at the outputs: fewer where each record sends many."""
+    """The number of records between two checks of the outputs. It is smaller if each record sends many outputs."""
 
     def __init__(self, first: int, largest: int, outputs: int) -> None:
-        """`first` is the size to begin with; `outputs` is how many of them a piece should send at the most."""
+        """`first` and `largest` are numbers of records. `outputs` is the number that a piece should not exceed."""
         self.size = min(first, largest)
         self._largest = largest
         self._outputs = outputs
 
     def fit(self, records: int, outputs: int) -> None:
-        """A piece of so many records has sent so many outputs."""
+        """Adapt the size after a piece of `records` that sent `outputs`."""
         size = min(2 * self.size, self._largest)
         if outputs > 0:
             size = min(size, self._outputs * records // outputs)
@@ -29,11 +29,11 @@ class Pieces:
 
 
 class CarefulSlices:
-    """How many records `process_batch` gets with undo: the fewer, the more often they fail.
+    """The number of records that `process_batch` gets with undo. The more often records fail, the smaller it is.
 
-    Longer slices repeat more work after a failure, shorter ones cost more each. By Young's formula for the time between
-    checkpoints (Communications of the ACM 17(9), 1974), the best length is the square root of twice the cost of a slice
-    times the mean time between failures; here, that time's records.
+    Long slices repeat more work after a failure. Short slices have more overhead. By Young's formula for the time
+    between checkpoints (Communications of the ACM 17(9), 1974), the best duration of a slice is the square root of
+    twice its overhead times the mean time between failures. `size` is the number of records that take this long.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -42,7 +42,7 @@ class CarefulSlices:
         self._usual_seconds = self._good_seconds = 0.0
 
     def kept(self, records: int, seconds: float) -> None:
-        """So many records were applied, in so many seconds."""
+        """Adapt the size after a slice of `records` that was applied in `seconds`."""
         self._good_run += records
         self._good_seconds += seconds
         if self._good_run > 2 * self._usual_run:
@@ -50,7 +50,7 @@ class CarefulSlices:
             self._fit()
 
     def failed(self) -> None:
-        """A record has failed."""
+        """Adapt the size after a record failed."""
         self._usual_run = max(1, (self._usual_run + self._good_run) // 2)
         self._usual_seconds = (self._usual_seconds + self._good_seconds) / 2
         self._good_run, self._good_seconds = 0, 0.0
@@ -64,7 +64,7 @@ class CarefulSlices:
 
 
 class Caution:
-    """For how long a task applies records with undo after one has failed. A rewind does not end it."""
+    """Decides which offsets a task applies with undo after a record failed. It outlives the memory of the task."""
 
     def __init__(self, limits: Limits) -> None:
         self.slices = CarefulSlices(limits)
@@ -77,10 +77,10 @@ class Caution:
         return position < self._until
 
     def failed(self, offset: int) -> None:
-        """The record at this offset has failed, and left no trace."""
+        """The record at this offset failed, and was undone."""
         self._until = max(self._until, offset + self._run)
 
     def rewound(self, position: int) -> None:
-        """A failure before this position cost a load of the whole state: stay careful for longer each time."""
+        """A failure before this position made the task load its whole state. Each time, more offsets are covered."""
         self._until = position + self._run
         self._run = min(2 * self._run, self._longest_run)

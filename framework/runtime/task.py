@@ -1,4 +1,4 @@
-"""The partition task: the life of one unit, as plain code without I/O of its own."""
+"""The partition task: the state machine of one unit. It does no I/O of its own."""
 
 import enum
 from collections.abc import Callable, Iterator, Mapping
@@ -36,7 +36,7 @@ __all__ = ["PartitionTask", "TaskStatus"]
 
 
 class TaskStatus(enum.Enum):
-    """Where a task is in its life; see `PartitionTask`."""
+    """The status of a task. `PartitionTask` has the diagram of transitions."""
 
     ASSIGNED = "assigned"
     LOADING = "loading"
@@ -69,12 +69,12 @@ class PartitionTask:
            │            └───────────┴──▶ failed ◀─┴──────────┴───────────┤
            └─────────────────────── assigned again ──────────────────────┘
 
-    A released task keeps its memory: when the partition comes back, and the store still has this owner's epoch and
-    version, it goes on without loading. All transitions are checked.
+    A released task keeps its memory. If the partition comes back and the store still has this owner's epoch and
+    version, the task continues without loading. `move` checks each transition.
 
-    The memory is one object, the applier, and is only ever dropped whole. From the moment at which a checkpoint begins
-    to take changes out of it until the store has answered "saved", the memory counts as unsaved. Memory that is
-    unsaved, or in which a record is half applied, is never captured and never used again after a load.
+    The memory is one object, the applier. It is only dropped as a whole. It counts as unsaved from the moment at which
+    a checkpoint begins to take changes out of it until the store has answered "saved". Memory that is unsaved, or in
+    which a record is half applied, is never captured, and is loaded anew at the next assignment.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ class PartitionTask:
         self.status = TaskStatus.ASSIGNED
         self.epoch = 0
         self.version = 0
-        """Of the last checkpoint that is stored."""
+        """Version of the last stored checkpoint; 0 if there is none."""
         self.stored = Progress()
-        """As far as is stored."""
+        """Progress of the last stored checkpoint."""
         self.applier: Applier | None = None
-        """The memory; None where nothing is loaded."""
+        """The memory; None if nothing is loaded."""
         self._stored_counts = self._captured_counts = (0, 0)
         self._unsaved = False
         self._capture: Capture | None = None
@@ -109,70 +109,70 @@ class PartitionTask:
         return f"<PartitionTask {self.unit}: {self.status.value} at {self.position}>"
 
     def move(self, status: TaskStatus) -> None:
-        """Go to another status. Raises `InternalError` for a step that is not in the diagram."""
+        """Change the status. Raises `InternalError` for a transition that is not in the diagram."""
         if status not in _NEXT[self.status]:
-            raise InternalError(f"{self.unit}: no way from {self.status.value} to {status.value}")
+            raise InternalError(f"{self.unit}: a task cannot go from {self.status.value} to {status.value}")
         self.status = status
 
-    # ---- what is in memory
+    # ---- memory
 
     @property
     def live(self) -> Applier:
-        """The memory. Raises `InternalError` where nothing is loaded."""
+        """The memory. Raises `InternalError` if nothing is loaded."""
         if self.applier is None:
             raise InternalError(f"{self.unit} has no state in memory")
         return self.applier
 
     @property
     def position(self) -> int | None:
-        """Where reading goes on; None where that is not known."""
+        """Offset of the next record to read; None if not known."""
         return self.stored.position if self.applier is None else self.applier.position
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it is not yet time to try a failing record again."""
+        """Whether the task waits before it tries a failed record again."""
         return self.applier is not None and self.applier.failures.is_waiting
 
     @property
     def counts(self) -> tuple[int, int]:
-        """How many records this process has applied, and how many it has skipped."""
+        """Numbers of records that this process has applied and skipped."""
         if self.applier is None:
             return self._stored_counts
         return self.applier.applied, self.applier.failures.skipped
 
     @property
     def can_be_stored(self) -> bool:
-        """Whether the memory is whole, and everything that was taken out of it is stored."""
+        """Whether no record is half applied, and all changes that were taken out of the memory are stored."""
         return self.applier is not None and self.applier.is_whole and not self._unsaved
 
     def view(self) -> Mapping[Any, Any]:
-        """The state, to read."""
+        """The state, for reading only."""
         return self.live.memory.table.view()
 
     @contextmanager
     def handing_over(self) -> Iterator[list[OutputRecord]]:
-        """The outputs, to hand over to Kafka. Where the block raises, the memory is not whole."""
+        """Take the outputs, which the block must send. If the block raises, the memory is not whole any more."""
         applier = self.live
         was_whole, applier.is_whole = applier.is_whole, False
         yield applier.memory.outbox.take()
         applier.is_whole = was_whole
 
     def drop(self) -> None:
-        """Drop the memory: the store has the truth."""
+        """Drop the memory. The stored state is not affected."""
         applier, self.applier, self._capture = self.applier, None, None
         self._unsaved = False
         if applier is not None:
             self._lifecycle.retire(self.unit, applier.memory.processor)
 
     def fail(self) -> None:
-        """Drop the memory for good; only a new assignment begins again."""
+        """Drop the memory, and stop until a new assignment."""
         self.drop()
         self.move(TaskStatus.FAILED)
 
     # ---- loading
 
     def accept(self, stored: StoredUnit | None) -> None:
-        """Refuse stored state that this task could not go on with. Raises `StateIncompatibleError`."""
+        """Check that this task can continue from stored state. Raises `StateIncompatibleError` if not."""
         if stored is None or stored.description is None:
             return
         problem = _difference(stored.description, self.description, can_migrate=self._can_migrate())
@@ -183,26 +183,26 @@ class PartitionTask:
         return self.definition.processor.migrate.__func__ is not Processor.migrate.__func__  # type: ignore[attr-defined]
 
     def holds(self, claim: Claim) -> bool:
-        """Whether memory is what the claim found stored, so that nothing needs loading."""
+        """Whether the memory equals the stored state of the claim, so that nothing needs to be loaded."""
         stored = claim.previous
         return (
             self.can_be_stored
             and stored is not None
             and (stored.epoch, stored.version) == (self.epoch, self.version)
-            and stored.own_progress.position == self.stored.position  # set aside, it keeps epoch and version
+            and stored.own_progress.position == self.stored.position  # a unit set aside keeps its epoch and version
             and self.stored.last_offset == self.live.last_offset
         )
 
     def keep(self, claim: Claim) -> None:
-        """Go on with the memory, which the claim found to be as it is stored."""
+        """Continue with the memory after a claim for which `holds` is true."""
         self.epoch = claim.epoch
         if self._capture is not None:
             _begin(self._capture, claim.previous)
 
     def load(self, claim: Claim, data: dict[Any, Any]) -> None:
-        """Begin with what was stored at the claim.
+        """Make new memory from `data`, the state that was stored at the claim, and migrate it if needed.
 
-        Raises `PluginError` where the processor cannot be made, and `StateIncompatibleError` where it cannot migrate.
+        Raises `PluginError` if the processor cannot be made, and `StateIncompatibleError` if it fails to migrate.
         """
         self.drop()
         stored = claim.previous
@@ -231,16 +231,15 @@ class PartitionTask:
                 raise
             raise StateIncompatibleError(
                 f"plugin {self.unit.plugin} could not migrate the state of {self.unit} from state_version "
-                f"{from_version} to {self.description.state_version}: {located(describe(error), error)}; what is "
-                "stored is unchanged"
+                f"{from_version} to {self.description.state_version}: {located(describe(error), error)}; the stored "
+                "state is unchanged"
             ) from error
         self.live.is_whole = self._capture.rewrites = True
 
     async def open(self) -> None:
-        """Open the processor, once the state is loaded; one that is open stays as it is.
+        """Open the processor after the state is loaded, unless it is open.
 
-        Raises `PluginError` where that fails. The memory is dropped then: nobody goes on with a processor that is half
-        open.
+        Raises `PluginError` if that fails. The memory is dropped then, so that no half-open processor is used.
         """
         try:
             await self._lifecycle.open(self.unit, self.live.memory.processor)
@@ -248,17 +247,17 @@ class PartitionTask:
             self.drop()
             raise
 
-    # ---- where reading goes on
+    # ---- positions
 
     def start_at(self, offset: int) -> None:
-        """Begin a partition that has no position yet."""
+        """Set the position of a partition that has none yet."""
         self.live.progress = replace(self.live.progress, position=offset)
 
     def check_log(self, log_range: LogRange, record: Record | None) -> None:
-        """Make sure that the state can go on with this log; `record` is its one at the last offset, None if it is gone.
+        """Check that the state can continue with this log. `record` is the log's record at the last offset, if any.
 
-        Raises `OffsetOutOfRangeError` where the log lost records before they were read, and `TopicRecreatedError`
-        where it is not the log that the state was built from.
+        Raises `OffsetOutOfRangeError` if the log lost records before they were read, and `TopicRecreatedError` if the
+        state was built from another log.
         """
         progress = self.live.progress
         position = _known(progress)
@@ -281,7 +280,7 @@ class PartitionTask:
         return f"{self.unit}: the stored state {ends} and goes on at {progress.position}; the log holds {log_range}"
 
     def skip_gap(self, log_range: LogRange) -> int:
-        """Go on behind records that the log has lost; gives the first of their offsets."""
+        """Move the position to the start of the log. Returns the offset of the first lost record."""
         progress = self.live.progress
         first = _known(progress)
         missing = progress.missing_offsets + log_range.start - first
@@ -289,7 +288,7 @@ class PartitionTask:
         return first
 
     def belongs_to(self, log_range: LogRange) -> None:
-        """The state goes on with this log."""
+        """Remember the id of the log's topic with the state."""
         progress = self.live.progress
         anchor = replace(progress.anchor, topic_id=log_range.topic_id or progress.anchor.topic_id)
         self.live.progress = replace(progress, anchor=anchor)
@@ -297,23 +296,23 @@ class PartitionTask:
     # ---- checkpoints
 
     async def capture(self, budget: BaseBudget | None = None) -> Checkpoint | None:
-        """What changed since the last checkpoint, encoded; None if nothing did.
+        """Returns a checkpoint with the changes since the last one; None if nothing changed.
 
-        `budget`: how much the save that it is for may spend on new bases. Nothing may be applied meanwhile.
+        `budget` is shared by all checkpoints of one save. No record may be applied meanwhile.
 
-        Raises `InternalError` for memory that is not whole or that is unsaved; `CodecError`, naming the key, for a
-        value that the codec cannot hold; and `TallyError` for one that was tallied but is no number. The task has then
-        failed.
+        Raises `InternalError` if `can_be_stored` is false or outputs are not sent. Raises `CodecError`, with the key,
+        for a value that the codec cannot encode, and `TallyError` for a tallied value that is not a number; the task
+        has failed then.
         """
         applier, capture = self.live, self._capture
         if capture is None or not self.can_be_stored:
-            raise InternalError(f"{self.unit}: its memory cannot be stored now")
+            raise InternalError(f"{self.unit}: the memory cannot be stored now")
         table, progress = applier.memory.table, applier.progress
         if progress.position == self.stored.position and not table.is_changed and not capture.rewrites:
             return None
         if len(applier.memory.outbox):
-            raise InternalError(f"{self.unit}: outputs are left that no checkpoint may cover")
-        self._unsaved = True  # until the store has answered "saved", whatever the next lines raise
+            raise InternalError(f"{self.unit}: a checkpoint was begun before all outputs were sent")
+        self._unsaved = True  # until the store has answered "saved", also if the next lines raise
         self._captured_counts = self.counts
         try:
             changes = await capture.take(table, budget or BaseBudget(self._host.limits.base_keys))
@@ -331,13 +330,13 @@ class PartitionTask:
 
     def _not_stored(self, error: FrameworkError, progress: Progress) -> str:
         return (
-            f"plugin {self.unit.plugin} on {self.partition}: {error}; nothing of this checkpoint was written, which "
-            f"was to cover the offsets {self.stored.last_offset + 1} to {progress.last_offset}. The stored state ends "
-            f"at offset {self.stored.last_offset}"
+            f"plugin {self.unit.plugin} on {self.partition}: {error}; the checkpoint of offsets "
+            f"{self.stored.last_offset + 1} to {progress.last_offset} was not written. The stored state ends at offset "
+            f"{self.stored.last_offset}"
         )
 
     def saved(self, checkpoint: Checkpoint) -> None:
-        """The store has it."""
+        """The store has saved this checkpoint."""
         self.version = checkpoint.version
         self.stored = checkpoint.own_progress
         self._stored_counts = self._captured_counts
@@ -345,7 +344,7 @@ class PartitionTask:
 
 
 def _difference(old: Description, new: Description, *, can_migrate: bool) -> str | None:
-    """Why stored state cannot be gone on with, and what to do."""
+    """Why the plugin cannot continue from stored state, and what to do; None if it can."""
     if old.row_format > ROW_FORMAT:
         return f"has row format {old.row_format}, this framework reads {ROW_FORMAT}; use the framework that wrote it"
     if old.codec != new.codec:
@@ -374,13 +373,13 @@ def _difference(old: Description, new: Description, *, can_migrate: bool) -> str
 
 
 def _other_log(progress: Progress, log_range: LogRange, record: Record | None) -> str | None:
-    """Why this is not the log that the state was built from; None where nothing tells that."""
+    """Why the state was built from another log than this one; None if nothing indicates that."""
     old, new = progress.anchor, log_range.topic_id
     if old.topic_id and new and old.topic_id != new:
         return f"the topic was re-created (its id was {old.topic_id}, now it is {new})"
     if _known(progress) > log_range.end:
         return "the topic was re-created, or its log truncated"
-    if record is None or record.offset != progress.last_offset:  # it may be of a state that was set aside
+    if record is None or record.offset != progress.last_offset:  # it may belong to a state that was set aside
         return None
     if (record.timestamp, checksum_of(record)) != (old.timestamp, old.checksum):
         return (
@@ -397,7 +396,7 @@ def _known(progress: Progress) -> int:
 
 
 def _begin(capture: Capture, stored: StoredUnit | None) -> None:
-    """A claim voids a base that is not finished."""
+    """Tell the capture the sizes of the stored state after a claim."""
     table = stored.tables.get(STATE_TABLE) if stored else None
     table = table or StoredTable(0, 0, 0)
     capture.begin(table.base_bytes, table.bytes - table.base_bytes)

@@ -1,4 +1,4 @@
-"""The watchdog: notices what should make progress and does not, and an event loop that does not turn."""
+"""The watchdog: notices when a partition or a checkpoint makes no progress, and when the event loop is blocked."""
 
 import asyncio
 import faulthandler
@@ -25,45 +25,47 @@ __all__ = ["SHORTEST_TIMEOUT", "Sign", "Stall", "Stalls", "Watchdog"]
 log = logging.getLogger("framework")
 
 SHORTEST_TIMEOUT: Final = 2.0
-"""Seconds; in less, a broker may say nothing although all is well."""
+"""Shortest stall timeout, in seconds. A healthy broker may be silent for almost as long."""
 _LOOKS: Final = 4
-"""Looks in a stall timeout, at the least."""
+"""Smallest number of looks in a stall timeout."""
 _LONGEST_INTERVAL: Final = 5.0
-"""Seconds between two looks, at the most."""
+"""Longest time between two looks, in seconds."""
 _NAMED: Final = 5
-"""Stalls that a message names."""
+"""Largest number of stalls that a message names."""
 _EXIT_STATUS: Final = StalledError.exit_status
 
 
 class Sign(NamedTuple):
-    """What is to be seen of something that should make progress."""
+    """The observable progress of one subject, such as a task or a checkpoint."""
 
     subject: Hashable
     progress: object
-    """Another value whenever it makes some."""
+    """A value that differs after each step of progress."""
     description: str
+    """Text for messages."""
 
 
 class Stall(NamedTuple):
-    """Something that makes no progress."""
+    """A subject without progress."""
 
     sign: Sign
     looks: int
-    """For how many looks."""
+    """Number of looks in a row that found no progress."""
 
 
 class Stalls:
-    """What makes no progress, by looks in equal intervals. It has no clock: time in which nobody looks, because the
-    whole process stood still, does not count.
+    """Finds subjects without progress, by looks in equal intervals.
+
+    It counts looks and reads no clock, so that time in which the whole process was suspended does not count.
     """
 
     def __init__(self, patience: int) -> None:
-        """`patience` is how many looks without progress make a stall."""
+        """`patience` is the number of looks without progress that make a stall."""
         self._patience = patience
         self._seen: dict[Hashable, Stall] = {}
 
     def look(self, signs: Iterable[Sign]) -> tuple[list[Stall], list[Stall]]:
-        """The stalls to report now, each again after as long a time; and those that are over."""
+        """Returns the stalls to report now, and those that are over. Each is due again after `patience` more looks."""
         before, self._seen = self._seen, {}
         for sign in signs:
             last = before.get(sign.subject)
@@ -79,20 +81,20 @@ class Stalls:
 
 
 class _Source(Protocol):
-    """What the watchdog needs of a source."""
+    """The methods of a source that the watchdog uses."""
 
     def check(self) -> None:
-        """Raises `StalledError` where the consumer is dead."""
+        """Raises `StalledError` if the consumer is dead."""
 
     def log_ends(self) -> dict[TopicPartition, LogEnd]:
-        """The ends of the assigned partitions' logs, as far as they are known."""
+        """The known ends of the assigned partitions' logs."""
 
     def missing_topics(self) -> list[str]:
         """Topics of the subscription that the broker does not have."""
 
 
 class _Worker(Protocol):
-    """What the watchdog needs of a worker."""
+    """The members of a worker that the watchdog uses."""
 
     @property
     def tasks(self) -> list[PartitionTask]: ...
@@ -106,7 +108,7 @@ class _Worker(Protocol):
 
 
 class _Loader(Protocol):
-    """What the watchdog needs of a loader."""
+    """The members of a loader that the watchdog uses."""
 
     @property
     def steps(self) -> int: ...
@@ -122,12 +124,12 @@ class _Watched:
 
     def signs(self) -> Iterator[Sign]:
         for topic in self.source.missing_topics():
-            yield Sign(topic, None, f"the broker has no topic {topic} (any more)")
+            yield Sign(topic, None, f"the broker has no topic {topic}")
         if not self.worker.is_assigned:
-            yield Sign("assignment", None, "the group's coordinator has assigned nothing")
+            yield Sign("assignment", None, "the group coordinator has not assigned any partitions yet")
         saving = self.worker.saving
         if saving is not None:
-            yield Sign("checkpoint", saving, "a checkpoint is under way (store, or outputs that are not acknowledged)")
+            yield Sign("checkpoint", saving, "a checkpoint waits for the store, or for acknowledgements of outputs")
         ends = self.source.log_ends()
         for task in self.worker.tasks:
             if task.status is not TaskStatus.RELEASED and not task.is_waiting:
@@ -138,26 +140,28 @@ class _Watched:
         if task.status is not TaskStatus.RUNNING:
             return Sign(task.unit, (task.status, self.loader.steps), where)
         if end is None:
-            return Sign(task.unit, task.position, f"{where}, the log's end is not known: its broker is silent")
+            return Sign(task.unit, task.position, f"{where}, the log's end is unknown: its broker does not answer")
         if task.position is None or task.position < end.offset:
             return Sign(task.unit, task.position, f"{where}, the log ends at {end.offset}")
-        return Sign(task.unit, (task.position, end), f"{where}, the log's end when its broker was last heard of")
+        return Sign(task.unit, (task.position, end), f"{where}, the log's end at the last answer of its broker")
 
     def at_work(self) -> str:
-        """What the loop is applying, for messages."""
+        """The records that are being applied, for messages."""
         task = self.worker.applying
-        return "" if task is None else f"; at work on {task.unit}, offset {task.position} or later"
+        if task is None:
+            return ""
+        return f"; plugin {task.unit.plugin} is applying {task.partition} from offset {task.position}"
 
 
 class Watchdog:
-    """Watches a run while it is entered: in the event loop for what stalls, in a thread for a loop that does not turn.
+    """Watches a run while it is entered. The event loop looks for stalls, and a thread looks for a blocked event loop.
 
-    What stalls for `timeout` seconds is logged, and again after each further `timeout`. With `on_stall` "stop" it ends
-    the worker with `StalledError`; where that does not end within another `timeout`, the process ends as in a crash,
-    with status 1. A dead consumer ends the worker in any case.
+    A stall of `timeout` seconds is logged, and logged again after each further `timeout`. With `on_stall` "stop", it
+    also ends the worker with `StalledError`. If the worker does not end within another `timeout`, the process ends
+    without a last checkpoint, with status 1. A dead consumer always ends the worker.
 
-    The thread needs the interpreter to get its turn; where not even that happens (in C code that keeps the GIL),
-    `faulthandler` writes all stacks to stderr after twice the time.
+    C code that keeps the GIL blocks the thread, too. Then `faulthandler` writes all stacks to stderr after twice the
+    timeout.
     """
 
     def __init__(self, worker: _Worker, source: _Source, loader: _Loader, *, timeout: float, on_stall: OnStall) -> None:
@@ -211,13 +215,13 @@ class Watchdog:
         self._source.check()
         due, over = self._stalls.look(self._watched.signs())
         for stall in over:
-            log.info("goes on after %g s without progress: %s", self._seconds(stall), stall.sign.description)
+            log.info("progress again after %g s: %s", self._seconds(stall), stall.sign.description)
         if not due:
             return
         message = self._message(due)
         log.warning("%s", message)
         if self._stops:
-            self._end(StalledError(f"{message}. What is stored is good; start the worker again"))
+            self._end(StalledError(f"{message}. The stored state is intact; start the worker again"))
 
     def _message(self, due: list[Stall]) -> str:
         due = sorted(due, key=lambda stall: -stall.looks)
@@ -229,7 +233,7 @@ class Watchdog:
         return round(stall.looks * self._interval, 1)
 
     def expect_end(self) -> None:
-        """The run should end soon; where it does not within a `timeout`, the process ends as in a crash."""
+        """Expect the run to end. If it takes longer than `timeout`, the process ends without a last checkpoint."""
         self._ending = True
 
     def _end(self, error: Exception) -> None:
@@ -253,7 +257,7 @@ class Watchdog:
         frame = sys._current_frames().get(self._loop_thread)
         stack = "".join(traceback.format_stack(frame)).rstrip()
         log.warning(
-            "the event loop has not turned for %g s%s. It is here:\n%s",
+            "the event loop has been blocked for %g s%s. Stack of its thread:\n%s",
             round(silent * self._interval, 1),
             self._watched.at_work(),
             stack,
@@ -262,5 +266,5 @@ class Watchdog:
             self._exit("the event loop is blocked")
 
     def _exit(self, why: str) -> None:
-        log.error("%s: ending the process without a last checkpoint, as a crash would; what is stored is good", why)
+        log.error("%s: ending the process without a last checkpoint; the stored state is intact", why)
         os._exit(_EXIT_STATUS)

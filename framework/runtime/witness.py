@@ -1,8 +1,8 @@
-"""The witness: what the group's committed offsets tell of stored state.
+"""The witness: uses the group's committed offsets to notice that the store lacks state.
 
-With each offset that is committed, Kafka keeps the id of the store and the versions of the units that it stands for.
-The store alone has the truth. But where Kafka knows of newer state than a store has, that store is the wrong one, or
-has lost something, and a worker that began anew would silently make other results.
+The metadata of each committed offset holds the id of the store and the versions of the stored units. Reading always
+continues from the store, never from these offsets. But if they name a newer version than the store has, it is the wrong
+store, or it lost state. A worker that started anew would then silently produce other results.
 """
 
 import json
@@ -21,22 +21,22 @@ __all__ = ["Testimony", "check_testimony", "commits_of", "without_foreign"]
 
 _FORMAT: Final = 1
 _KNOWN: Final = (TaskStatus.SEEKING, TaskStatus.RUNNING, TaskStatus.DRAINING)
-"""A task that has one of these knows what is stored; one that is loaded again may find something else."""
+"""Statuses in which a task knows its stored position and version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Testimony:
-    """What one committed offset tells."""
+    """A committed offset, with the parsed metadata of framework."""
 
     position: int
     store: str | None = None
-    """The id of the store; None where the offset was committed by another program, or by a newer framework."""
+    """Id of the store; None if another program or a newer framework committed the offset."""
     versions: Mapping[str, int] | None = None
-    """The stored versions, by plugin."""
+    """Stored versions, by plugin."""
 
     @classmethod
     def of(cls, committed: Committed) -> Self:
-        """Read it from the offset's metadata. Whatever is not in this format counts as another program's."""
+        """Parse the offset's metadata. Metadata in another format counts as that of another program."""
         try:
             document = json.loads(committed.metadata or "null")
         except (ValueError, RecursionError):
@@ -48,7 +48,7 @@ class Testimony:
         return cls(committed.position)
 
     def to_committed(self) -> Committed:
-        """The offset with its metadata."""
+        """Returns the offset with its metadata."""
         document = {"framework": _FORMAT, "store": self.store, "versions": self.versions}
         return Committed(self.position, json.dumps(document, separators=(",", ":")))
 
@@ -56,9 +56,9 @@ class Testimony:
 def without_foreign(
     testimonies: Mapping[TopicPartition, Testimony], stored: Iterable[StoredUnit]
 ) -> dict[TopicPartition, Testimony]:
-    """Leave out offsets of another program for partitions of which the store has any plugin's state.
+    """Drop offsets that another program committed, for partitions of which the store has state of any plugin.
 
-    There, an ordinary consumer used the group, or an administrator reset its offsets, and the store is the right one.
+    The store is then the right one: an ordinary consumer used the group, or an administrator reset its offsets.
     """
     with_state = {each.unit.topic_partition for each in stored if each.description is not None}
     return {
@@ -69,9 +69,10 @@ def without_foreign(
 
 
 def commits_of(tasks: Iterable[PartitionTask], store: str, *, survives: bool) -> dict[TopicPartition, Committed]:
-    """What to commit for these tasks: how far all plugins of a partition are stored, and their versions.
+    """The offsets to commit for these tasks: the position up to which all plugins of a partition are stored.
 
-    `store` is the store's id. Versions are left out where the store does not survive: nobody should expect them again.
+    The metadata has `store`, the store's id, and the stored versions. Versions are left out if the store does not
+    survive the process, because the next process cannot find them.
     """
     by_partition: dict[TopicPartition, list[PartitionTask]] = {}
     for task in tasks:
@@ -80,7 +81,7 @@ def commits_of(tasks: Iterable[PartitionTask], store: str, *, survives: bool) ->
     for partition, its_tasks in by_partition.items():
         positions = [task.stored.position for task in its_tasks if task.status in _KNOWN]
         known = [position for position in positions if position is not None]
-        if len(known) == len(its_tasks):  # else a commit would tell less of some plugin than Kafka knows
+        if len(known) == len(its_tasks):  # else the commit would lose the version of a plugin
             versions = {task.unit.plugin: task.version for task in its_tasks} if survives else {}
             commits[partition] = Testimony(min(known), store, versions).to_committed()
     return commits
@@ -89,9 +90,10 @@ def commits_of(tasks: Iterable[PartitionTask], store: str, *, survives: bool) ->
 def check_testimony(
     unit: Unit, stored: StoredUnit | None, testimony: Testimony | None, store: str, policy: OnMissingState
 ) -> str | None:
-    """Compare what a store has of a unit with what Kafka knows; None where nothing is missing.
+    """Compare the stored state of a unit with the testimony of its committed offset.
 
-    Gives what is missing where the policy allows to go on. Raises `StateMissingError` where it does not.
+    Returns None if no state is missing, and a description of the missing state if the policy allows to go on. Raises
+    `StateMissingError` if it does not. `store` is the store's id.
     """
     problem = testimony and _problem(unit, stored, testimony, store)
     if not problem:
@@ -99,29 +101,34 @@ def check_testimony(
     has_state = stored is not None and stored.description is not None
     if policy == "rebuild" or (policy == "continue" and has_state):
         return problem
-    choices = "build it anew from the log's beginning with --on-missing-state rebuild, or use another --group"
+    choices = "build the state from the log's beginning with --on-missing-state rebuild, or use another --group"
     if has_state:
-        choices = f"go on with the older state with --on-missing-state continue, {choices}"
+        choices = f"continue with the older state with --on-missing-state continue, {choices}"
     raise StateMissingError(
         f"{unit}: {problem}. No state was changed. Name the right store with --store or --state-dir; or {choices}"
     )
 
 
 def _problem(unit: Unit, stored: StoredUnit | None, testimony: Testimony, store: str) -> str | None:
-    has = "nothing of it"
+    has = "no state of it"
     if stored is not None and stored.description is not None:
         has = f"version {stored.version}, up to offset {stored.own_progress.last_offset}"
     if testimony.store is None:
         return (
             f"the group has committed offset {testimony.position}, but this store (id {store}) has {has}: another "
-            "program, or a newer framework, has read this partition in this group, or the state is elsewhere"
+            "program or a newer framework read this partition in this group, or the state is in another store"
         )
     version = (testimony.versions or {}).get(unit.plugin, 0)
     if not version:
         return None
     known = f"version {version} of this state, up to position {testimony.position}"
     if testimony.store != store:
-        return f"Kafka knows {known}, in the store with id {testimony.store}; this store (id {store}) has {has}"
+        return (
+            f"according to Kafka, {known}, is in the store with id {testimony.store}; this store (id {store}) has {has}"
+        )
     if stored is None or stored.version < version:
-        return f"Kafka knows {known}; this store (id {store}) has {has}: it lost something, or is an older copy"
+        return (
+            f"according to Kafka, {known}, was stored; this store (id {store}) has {has}, so it lost state or is an "
+            "older copy"
+        )
     return None

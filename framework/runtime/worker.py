@@ -1,4 +1,4 @@
-"""The worker: one loop that owns all partition tasks of a process, and alone changes them."""
+"""The worker: one loop that owns all partition tasks of a process. No other code changes them."""
 
 import asyncio
 import logging
@@ -33,12 +33,12 @@ log = logging.getLogger("framework")
 class Worker:
     """Applies the records of the assigned partitions, and stores checkpoints.
 
-    Callbacks and loaders only post events; the loop handles them between two batches (a revoke or a stop between two
-    records), so nothing changes a task while it applies.
+    Callbacks and loaders only post events. The loop handles them between two batches, and a revocation or a stop
+    between two records, so that no task changes while it applies records.
 
-    It stores a last checkpoint only where it ends in order: after `stop`, at the end, or because the policy is to stop
-    at a record that failed. After any other error it drops all memory, as a crash would: the next owner goes on from
-    what is stored.
+    A last checkpoint is stored only if the run ends in order: after `stop`, at the end of the topics, or after a failed
+    record if the policy is to stop. After any other error all memory is dropped, and the next owner continues from the
+    stored state.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Worker:
         limits: Limits,
         give_up: Callable[[str], object],
     ) -> None:
-        """`fenced_patience` is how many seconds a partition that somebody else claimed may stay assigned here before
-        that is an error; `checkpoint_interval` is in seconds. `give_up` ends the process as a crash would; it is told
-        why.
+        """`checkpoint_interval` is in seconds. `fenced_patience` is the time for which a partition that another owner
+        claimed may stay assigned to this worker before that is an error, in seconds. `give_up` ends the process at
+        once, without a last checkpoint; its argument is the reason, for a message.
         """
         clock = asyncio.get_running_loop().time
         self.applying: PartitionTask | None = None
-        """The task whose plugin is at work."""
+        """The task whose plugin is applying records now."""
         self.assignment = Assignment(group, cluster_id, definitions, Lifecycle(), clock=clock, limits=limits)
         self.saver = Saver(
             self.assignment,
@@ -90,22 +90,22 @@ class Worker:
         self._loading: list[asyncio.Task[None]] = []
         self._stopping = False
 
-    # ---- told by others
+    # ---- called by others
 
     async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """Checkpoint and let go; returns when that is done.
+        """Save and release all partitions. Returns when that is done.
 
-        Gives up where a plugin does not return from a record: the group could not go on before it throws this worker
-        out.
+        Calls `give_up` if a plugin does not return from a record within `Limits.revoke_seconds`, because the whole
+        group waits for this worker.
         """
         revoking = asyncio.ensure_future(self._inbox.revoke())
         while not (await asyncio.wait([revoking], timeout=self._limits.revoke_seconds))[0]:
             if self.applying is not None:
-                self._give_up(f"partitions were taken away, but there still is {self.activity}")
+                self._give_up(f"partitions were revoked, but this worker still waits for {self.activity}")
         revoking.result()
 
     def on_assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
-        """Begin to load; returns at once."""
+        """Begin to load. Returns at once."""
         self._inbox.post(Assigned(partitions))
 
     def on_source_failed(self, error: BaseException) -> None:
@@ -113,49 +113,48 @@ class Worker:
         self._inbox.post(Failed(error))
 
     def stop(self) -> None:
-        """Finish the record at hand, store a last checkpoint, leave."""
+        """Finish the current record, store a last checkpoint, and leave the group."""
         self._stopping = True
         self._inbox.wake_up()
 
     def stop_when(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Stop once each partition is stored up to its position; one that is not named has no records."""
+        """Stop once each partition is stored up to its position. A partition that is not named has no records."""
         self._ending.expect(positions)
         self._inbox.wake_up()
 
-    # ---- asked by others
+    # ---- read by others
 
     @property
     def tasks(self) -> list[PartitionTask]:
-        """The tasks of the partitions that are assigned."""
+        """The tasks of all assigned partitions."""
         return self.assignment.tasks
 
     @property
     def is_assigned(self) -> bool:
-        """Whether the group has told what this worker has to do, be it nothing."""
+        """Whether the group has assigned partitions to this worker, or has assigned it none. False while unknown."""
         return self.assignment.is_known
 
     @property
     def saving(self) -> object | None:
-        """The save that is under way; another object for each."""
+        """As `Saver.saving`."""
         return self.saver.saving
 
     @property
     def activity(self) -> str:
-        """What the worker is at, for messages."""
+        """The thing that the worker waits for, for messages."""
         if self.applying is not None:
-            return (
-                f"plugin {self.applying.unit.plugin} at work on {self.applying.unit}, offset {self.applying.position}"
-            )
+            task = self.applying
+            return f"plugin {task.unit.plugin}, which is applying {task.partition} from offset {task.position}"
         if self.saving is not None:
-            return "a checkpoint that is under way (store, or outputs that are not acknowledged)"
+            return "a checkpoint (the store, or acknowledgements of outputs)"
         if self._loading:
-            return "a load that is under way"
+            return "state that is being loaded"
         return "the broker, or a plugin that is closing"
 
     # ---- the loop
 
     async def run(self) -> None:
-        """Work until `stop`, the end (`stop_when`) or an error, which is raised."""
+        """Work until `stop` is called, the end (`stop_when`) is reached, or an error occurs, which is raised."""
         error: Exception | None = None
         in_order = True
         try:
@@ -231,7 +230,7 @@ class Worker:
             self._inbox.post(Failed(error))
 
     def _let_flow(self, partition: TopicPartition) -> None:
-        """Seek to the lowest position that any plugin needs; the others skip what they have."""
+        """Seek to the lowest position that any plugin needs. The other plugins skip records that they have applied."""
         tasks = self.assignment.of(partition)
         if not tasks or any(task.status not in (TaskStatus.SEEKING, TaskStatus.RUNNING) for task in tasks):
             return
@@ -247,7 +246,7 @@ class Worker:
         self._source.release(partition, min(task.position for task in tasks if task.position is not None))
 
     async def _hand_over(self) -> None:
-        """Checkpoint all tasks, and release them."""
+        """Save all tasks, and release them."""
         await self._cancel_loading()
         tasks = self.tasks
         await self._drain(tasks)
@@ -278,7 +277,7 @@ class Worker:
                 task.move(TaskStatus.DRAINING)
 
     def _on_fenced(self, task: PartitionTask, error: FencedError) -> None:
-        """Somebody else owns it: forget it."""
+        """Stop a task whose unit another owner has claimed."""
         task.fail()
         self._source.hold(task.partition)
         self._fenced.expect_rebalance(error)
@@ -313,8 +312,8 @@ class Worker:
             self.applying = None
 
     async def _breathe(self) -> None:
-        """Give the loop a turn, and do what cannot wait until the batch is applied."""
-        task, self.applying = self.applying, None  # its plugin is not at work meanwhile
+        """Give the event loop a turn, and do the work that cannot wait until the batch is applied."""
+        task, self.applying = self.applying, None  # the plugin is not running meanwhile
         await asyncio.sleep(0)
         if task is not None:
             await self.saver.send_outputs(task)
@@ -324,7 +323,7 @@ class Worker:
         self.applying = task
 
     async def _rewind(self, task: PartitionTask) -> None:
-        """Go back to the last checkpoint, to apply one record at a time from there."""
+        """Load the task again from its last checkpoint, to apply the records after it with undo."""
         self._source.hold(task.partition)
         task.drop()
         task.move(TaskStatus.ASSIGNED)
@@ -333,14 +332,14 @@ class Worker:
             self._start_loading({task.partition: [task]})
 
     def _hold_until(self, partition: TopicPartition, at: float) -> None:
-        """Let no records of it flow before that time of the event loop's clock, while all others do."""
+        """Hold one partition until `at`, on the event loop's clock in seconds. The other partitions go on."""
         self._source.hold(partition)
         self._inbox.post_at(at, Ready(partition))
 
     async def _reload(self, partitions: Sequence[TopicPartition]) -> None:
-        """The log has lost a running partition's position: checkpoint, and let the loader decide.
+        """Save and load the tasks again whose position the log no longer holds. The loader applies the policy.
 
-        The news may be old, and the partition be assigned and loading again: then there is nothing to do.
+        Tasks that are not running are left alone: a new assignment is loading them already.
         """
         for partition in partitions:
             tasks = [task for task in self.assignment.of(partition) if task.status is TaskStatus.RUNNING]
@@ -356,7 +355,7 @@ class Worker:
     # ---- the end
 
     async def _shut_down(self, *, in_order: bool) -> Exception | None:
-        """Leave, whatever goes wrong on the way; gives the first thing that did."""
+        """Do all steps of the end, also if some of them fail. Returns the first error; None if there is none."""
         self._inbox.close()
         steps: list[Callable[[], Awaitable[None]]] = [self._cancel_loading]
         if in_order:
@@ -370,7 +369,7 @@ class Worker:
                 if not is_plugin_failure(failure):
                     raise
                 first = first or as_error(failure)
-                log.error("ending: %s", describe(failure))
+                log.error("error while the run ends: %s", describe(failure))
         return first
 
     async def _leave(self) -> None:
@@ -383,11 +382,15 @@ class Worker:
             async with asyncio.timeout(self._limits.leave_seconds):
                 await self._source.stop()
         except TimeoutError:
-            log.warning("the group's coordinator does not answer; left without saying goodbye")
+            log.warning(
+                "the group coordinator did not answer within %g s; it will notice at the session timeout that this "
+                "worker has left",
+                self._limits.leave_seconds,
+            )
 
 
 class _Fenced:
-    """Somebody else owns a partition: the group should soon say so, too; if it does not, that is an error."""
+    """Expects a rebalance after another owner claimed a partition. If none comes in time, that is an error."""
 
     def __init__(self, clock: Callable[[], float], patience: float) -> None:
         self._clock = clock
@@ -403,6 +406,6 @@ class _Fenced:
         self._since = None
 
     def check(self) -> None:
-        """Raises the error where the group has not said so for too long."""
+        """Raises the `FencedError` if the rebalance has not come in time."""
         if self._since is not None and self._clock() > self._since[0] + self._patience:
             raise self._since[1]

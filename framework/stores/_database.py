@@ -1,4 +1,4 @@
-"""The `sqlite` store's database: its tables, what is checked, and what SQLite's errors mean."""
+"""The database of the `sqlite` store: its tables, its checks, and the meaning of SQLite's errors."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -46,16 +46,16 @@ _SETTINGS = {"auto_vacuum": 0, "encoding": "UTF-8"}
 
 _SWEEP_ROWS = 32
 _SWEEP_BYTES = 2 * 2**20
-"""How much of what is outdated a checkpoint deletes, beside twice of what it adds."""
+"""The rows that a checkpoint may delete at most, and the bytes that it may delete beyond twice the bytes it adds."""
 
 _ROW_OVERHEAD_BYTES = 1000
-"""More than a row has beside its body; the name of a table is ours, and short."""
+"""Upper limit of a row's size without its body. Table names are short."""
 
 _WAL_KEPT_BYTES = 64 * 2**20
 
 _WRITE_AND_READ_VERSION = slice(18, 20)
 _WAL_VERSION = b"\x02\x02"
-"""SQLite's file format has these bytes say that the database has a WAL; in memory there can be none."""
+"""The bytes of SQLite's file format for a database with a WAL. A database in memory cannot have one."""
 
 _MACHINE_ERRORS = {
     sqlite3.SQLITE_FULL: "free some space and start again",
@@ -70,10 +70,10 @@ _MACHINE_ERRORS = {
     sqlite3.SQLITE_NOLFS: "choose a file system that holds large files",
     sqlite3.SQLITE_TOOBIG: "keep less under one key: SQLite holds up to 1 GB in a row",
 }
-"""What is no damage, and what to do about it."""
+"""Error codes that do not mean damage, with advice for the user."""
 
 _MISUSE = (sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)
-"""Errors of Python's binding, not of the file."""
+"""Errors of Python's sqlite3 module. They tell nothing about the file."""
 
 _FIND = "SELECT * FROM unit WHERE group_name = ? AND plugin = ? AND topic = ? AND partition = ?"
 _FIND_WITHOUT_INDEX = _FIND.replace("unit", "unit NOT INDEXED", 1)
@@ -88,55 +88,58 @@ AND (base = 0 AND number < :first_change OR base > 0 AND base NOT IN (:base, :ne
 """
 _FIND_OUTDATED = f"SELECT rowid, length(body) FROM unit_row WHERE {_IS_OUTDATED} LIMIT :rows"  # noqa: S608 - constants
 _DELETE_OUTDATED = f"DELETE FROM unit_row NOT INDEXED WHERE rowid = :rowid AND {_IS_OUTDATED}"  # noqa: S608 - constants
-"""The condition again, and without the index: if that is damaged, it must not choose what is in force."""
+"""Checks the condition again, without the index: a damaged index must not select rows that are in force."""
 
 
 class Database(sqlite3.Connection):
-    """A connection that knows its file."""
+    """A connection to a database file at `path`."""
 
     path: Path
     _id: str | None = None
     _sound_at: int | None = None
-    """The `data_version` for which all was found sound: it changes when another connection writes."""
+    """The `data_version` at the last successful `check_sound`. It changes when another connection writes."""
 
     def store_id(self) -> str:
-        """The id of the database, which every copy of it has. It never changes."""
+        """The id of the database. It never changes, and copies of the database have the same id."""
         if self._id is None:
             self._id, _ = self._store()
         return self._id
 
     def check_sound(self) -> None:
-        """Check all that readers check, unless it was found sound and nobody else has written since."""
+        """Check the format and all headers, unless no other connection has written since the last check.
+
+        Raises `StateCorruptError` or `StateIncompatibleError`.
+        """
         if self._sound_at != (version := self._pragma("data_version")):
             self.check_format()
             self.headers()
             self._sound_at = version
 
     def find(self, unit: Unit) -> Header | None:
-        """The unit's header; None where it is certain that there is none."""
+        """The unit's header; None if the unit is certainly not in the database. Raises `StateCorruptError`."""
         key = (unit.group, unit.plugin, unit.topic, unit.partition)
         columns = self.execute(_FIND, key).fetchone()
         if columns is None:
             self._check_absence(key)
             return None
         if columns[1:5] != key:
-            raise corrupt(self.path, f"its index does not lead to {unit}")
+            raise corrupt(self.path, f"its index finds another unit for {unit}")
         return self._checked(columns)
 
     def _check_absence(self, key: tuple[str, str, str, int]) -> None:
-        """A damaged header or index could hide a unit, and it would begin anew."""
+        """Check that no damaged header or index hides the unit, which would otherwise begin anew."""
         self.check_sound()
         if self.execute(_FIND_WITHOUT_INDEX, key).fetchone():
             raise corrupt(self.path, f"its index lacks {Unit(*key)}")
 
     def headers(self) -> list[Header]:
-        """Every unit's header. Units are never deleted: fewer than were ever made means that some are lost."""
+        """The headers of all units. Units are never deleted, so fewer of them than were ever added means damage."""
         headers = [self._checked(columns) for columns in self.execute("SELECT * FROM unit")]
         for header in headers:
             self._check_group(header.stored.unit)
         _, units = self._store()
         if len(headers) != units:
-            raise corrupt(self.path, f"it holds {len(headers)} units of {units}")
+            raise corrupt(self.path, f"it holds {len(headers)} of the {units} units that were added")
         return headers
 
     def _checked(self, columns: tuple[Any, ...]) -> Header:
@@ -148,12 +151,12 @@ class Database(sqlite3.Connection):
     def _check_group(self, unit: Unit) -> None:
         if file_name(root_group(unit.group)) != self.path.parent.name:
             raise StateIncompatibleError(
-                f"{self.path} holds {unit}, which belongs into the directory of its own group. Nothing was "
-                "changed; give the directory its name back"
+                f"{self.path} holds {unit}, which belongs into a directory {file_name(root_group(unit.group))!r}. "
+                "Nothing was changed; rename the directory"
             )
 
     def add(self, unit: Unit, epoch: int, version: int = 0) -> Header:
-        """A new unit's header, which is stored."""
+        """Insert a new unit. Returns its header."""
         store_id, units = self._store()
         header = Header(units + 1, StoredUnit(unit, epoch, version))
         self.execute(_ADD, header.columns())
@@ -161,12 +164,12 @@ class Database(sqlite3.Connection):
         return header
 
     def update(self, header: Header) -> None:
-        """Replace a unit's header."""
+        """Replace the stored header of a unit."""
         unit_id, *columns = header.columns()
         self.execute(_UPDATE, (*columns, unit_id))
 
     def rows(self, header: Header) -> Iterator[tuple[str, bytes]]:
-        """The rows in force of each table, each checked."""
+        """Yields table name and body of each row in force, after checking it. Raises `StateCorruptError`."""
         for table, series in header.series.items():
             yield from self._numbered(header, table, series.base, 0, series.pieces)
             yield from self._numbered(header, table, CHANGE, series.first_change, series.next_change)
@@ -190,7 +193,7 @@ class Database(sqlite3.Connection):
             )
 
     def add_rows(self, header: Header, rows: Sequence[Row]) -> None:
-        """Add these rows. Raises `StoreError` for one that SQLite cannot hold."""
+        """Insert rows. Raises `StoreError` for a row that is too large for SQLite."""
         self._check_size(header.stored.unit, max((len(body) for *_, body in rows), default=0))
         self.executemany(
             "INSERT INTO unit_row VALUES (?, ?, ?, ?, ?, ?)",
@@ -204,12 +207,12 @@ class Database(sqlite3.Connection):
         limit = self.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) - _ROW_OVERHEAD_BYTES
         if largest > limit:
             raise StoreError(
-                f"{unit}: a row of {largest:,} bytes was not saved, because SQLite holds {limit:,} bytes in a row; "
-                "what is stored is as it was. Keep less under one key"
+                f"{unit}: a row of {largest:,} bytes was not saved, because SQLite holds at most {limit:,} bytes in a "
+                "row; the stored state is unchanged. Store smaller values, under more keys"
             )
 
     def sweep(self, header: Header, added: int) -> Header:
-        """Delete some of the outdated rows: more than the `added` bytes, and not so much that it stalls."""
+        """Delete some outdated rows: more bytes than were `added`, but so few that it does not take long."""
         rows, budget = _SWEEP_ROWS, _SWEEP_BYTES + 2 * added
         for table, series in header.series.items():
             if series.outdated and rows > 0 and budget > 0:
@@ -219,7 +222,7 @@ class Database(sqlite3.Connection):
         return header
 
     def _sweep(self, unit_id: int, table: str, series: Series, rows: int, budget: int) -> tuple[int, int]:
-        """How many rows of a table were deleted, and their bytes."""
+        """Delete outdated rows of a table. Returns their number and their total size in bytes."""
         in_force = {
             "unit": unit_id,
             "table": table,
@@ -236,9 +239,12 @@ class Database(sqlite3.Connection):
         return chosen, size
 
     def check_format(self) -> None:
-        """Make sure that the file is one of ours."""
+        """Check that the file is a state database that this version reads.
+
+        Raises `StateCorruptError` or `StateIncompatibleError`.
+        """
         if self._pragma("application_id") != _APPLICATION_ID:
-            raise corrupt(self.path, "it is no state database, or its first bytes are overwritten")
+            raise corrupt(self.path, "it is not a state database, or its first bytes are overwritten")
         if (version := self._pragma("user_version")) > _VERSION:
             raise StateIncompatibleError(
                 f"{self.path} has format version {version}, but this framework reads version {_VERSION}. "
@@ -250,7 +256,7 @@ class Database(sqlite3.Connection):
             raise corrupt(self.path, "its tables are not those of a state database")
 
     def _store(self) -> tuple[str, int]:
-        """The database's id, and how many units were ever made."""
+        """The database's id, and the number of units that were ever added."""
         rows = self.execute("SELECT id, units, checksum FROM store").fetchall()
         if len(rows) != 1 or rows[0][2] != checksum(rows[0][:2]):
             raise corrupt(self.path, "the row of its table store is missing or does not match its checksum")
@@ -262,12 +268,12 @@ class Database(sqlite3.Connection):
 
 
 def wal(path: Path) -> Path:
-    """SQLite's log of what is not yet in the database at `path`; it is there while somebody has that open."""
+    """The path of SQLite's write-ahead log of a database. The file exists while a process has the database open."""
     return path.with_name(f"{path.name}-wal")
 
 
 def database_exists(path: Path) -> bool:
-    """Raises `StateCorruptError` where the database is gone, but its WAL is not."""
+    """Whether there is a database. Raises `StateCorruptError` if only its WAL is there."""
     if exists(path):
         return True
     if exists(wal(path)):
@@ -276,14 +282,15 @@ def database_exists(path: Path) -> bool:
 
 
 def _text(data: bytes) -> str:
-    """Damaged text is for the checksums to find: where decoding fails, Python 3.13 does not let the file go."""
+    """Decode text without failing; the checksums find damage. After a failure, Python 3.13 would keep the file open."""
     return data.decode(errors="surrogateescape")
 
 
 def create_database(path: Path) -> None:
-    """Write a database without units, whole or not at all: one without tables is therefore damaged, never new.
+    """Write a database without units, atomically. So a database without tables is damaged, and never new.
 
-    It has a WAL from the start: changing to one takes a rollback journal, which readers cannot use after a crash.
+    It has a WAL from the start. Switching to a WAL later would need a rollback journal, which readers cannot use after
+    a crash.
     """
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -298,7 +305,7 @@ def create_database(path: Path) -> None:
 
 
 def open_database(path: Path, mode: Literal["rw", "ro", "ro&immutable=1"], timeout: float) -> Database:
-    """Connect to a database that is there, and check it."""
+    """Connect to an existing database, and check its format."""
     database = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -315,7 +322,7 @@ def open_database(path: Path, mode: Literal["rw", "ro", "ro&immutable=1"], timeo
             database.execute("PRAGMA synchronous = FULL")
             database.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
             if database.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
-                raise StoreError(f"{path} cannot use a WAL there; choose a state directory on a local disk")
+                raise StoreError(f"{path}: SQLite cannot use a WAL there; choose a state directory on a local disk")
     except BaseException:
         database.close()
         raise
@@ -324,10 +331,10 @@ def open_database(path: Path, mode: Literal["rw", "ro", "ro&immutable=1"], timeo
 
 @contextmanager
 def database_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours: a `StoreError` where the machine or our use of it is at fault, else damage."""
+    """Convert SQLite's errors to `StoreError` if the machine or our code is at fault, else to `StateCorruptError`."""
     try:
         yield
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where SQLite quotes damaged text
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # UnicodeDecodeError if SQLite quotes damaged text
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         if isinstance(error, _MISUSE):
@@ -337,12 +344,12 @@ def database_errors(path: Path) -> Iterator[None]:
         else:
             raise corrupt(path, f"{error} ({name})") from error
         raise StoreError(
-            f"{path} cannot be read or written: {error} ({name}); what is stored is as it was. To go on, {advice}"
+            f"{path} cannot be read or written: {error} ({name}); the stored state is unchanged. To continue, {advice}"
         ) from error
 
 
 def corrupt(path: Path, what: str) -> StateCorruptError:
     return StateCorruptError(
-        f"{path} is damaged: {what}. Nothing was changed; bring back a copy of its directory, or move that away "
-        "and start with --on-missing-state rebuild, which builds the state anew from the log"
+        f"{path} is damaged: {what}. Nothing was changed; restore a backup of its directory, or move the directory "
+        "away and start with --on-missing-state rebuild, which builds the state from the log again"
     )

@@ -1,7 +1,7 @@
-"""What the `file` store's files hold, and how they look. No I/O.
+"""The format of the files of the `file` store. No I/O.
 
-A unit's first line is a header in JSON. With codec `json` the whole file is one JSON document, in which the tables
-follow, each on a line; with any other codec the tables' bytes follow as they are.
+The first line of a unit's file is a header in JSON. With the codec `json`, the tables follow with one line each, so
+that the whole file is one JSON document. With any other codec, the bytes of the tables follow.
 """
 
 import json
@@ -26,13 +26,13 @@ _JSON_CODEC = "json"
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A unit and the bytes of its tables; a table of which no bytes were saved yet has none there."""
+    """A unit and the bytes of its tables, by name. `bodies` lacks tables of which no bytes were saved yet."""
 
     stored: StoredUnit
     bodies: Mapping[str, bytes] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """The whole file."""
+        """The content of the file."""
         pieces = [b""] * (2 * len(self.bodies) + 1)
         pieces[::2] = _separators(_header(self), sorted(self.bodies))
         pieces[1::2] = [self.bodies[name] for name in sorted(self.bodies)]
@@ -40,8 +40,11 @@ class Document:
 
     @classmethod
     def from_bytes(cls, data: bytes, path: Path) -> "Document":
-        """Raises `StateCorruptError` for any byte that `to_bytes` did not write, `StateIncompatibleError` for another
-        format version; both name `path`."""
+        """Parse the content of the file at `path`.
+
+        Raises `StateCorruptError` for any byte that `to_bytes` did not write, and `StateIncompatibleError` for another
+        format version. Both name `path`.
+        """
         header = _read_header(data, _UNIT_FORMAT, path)
         bodies = _read_bodies(data, header, path)
         tables = {name: _stored_table(table["keys"], bodies.get(name)) for name, table in header["sizes"].items()}
@@ -49,34 +52,36 @@ class Document:
         return cls(from_json(header, unit, header["epoch"], header["version"], tables), bodies)
 
     def claimed(self) -> "Document":
-        """The next owner's."""
+        """The document after a claim by the next owner."""
         return replace(self, stored=replace(self.stored, epoch=self.stored.epoch + 1))
 
     def saved(self, checkpoint: Checkpoint) -> "Document":
-        """What the unit is after `checkpoint`. Raises `InternalError` for what comes in pieces."""
+        """The document after `checkpoint`. Raises `InternalError` for a checkpoint with several rows or a base."""
         tables, bodies = dict(self.stored.tables), dict(self.bodies)
         for name, changes in checkpoint.tables.items():
             rows = tuple(changes.rows)
             if changes.base or changes.base_begins or changes.base_ends or len(rows) > 1:
-                raise InternalError(f"{checkpoint.unit}: pieces for a store that keeps no rows. Please report this")
+                raise InternalError(
+                    f"{checkpoint.unit}: a checkpoint in pieces for a store without keeps_rows. Please report this"
+                )
             if rows:
                 [bodies[name]] = rows
             tables[name] = _stored_table(changes.keys, bodies.get(name))
         return Document(saved_unit(self.stored, checkpoint, tables), bodies)
 
     def renamed(self, unit: Unit) -> "Document":
-        """The same under another name."""
+        """The same document for another unit."""
         return replace(self, stored=replace(self.stored, unit=unit))
 
 
 def id_to_bytes(store_id: str) -> bytes:
-    """The file that holds the id of a group's store."""
+    """The content of the file that holds the id of a group's store."""
     header = {"format": _ID_FORMAT, "format_version": _FORMAT_VERSION, "id": store_id}
     return _line({**header, "checksum": _checksum(header)}) + b"\n"
 
 
 def id_from_bytes(data: bytes, path: Path) -> str:
-    """Raises as `Document.from_bytes` does."""
+    """Parse the content that `id_to_bytes` made. Raises as `Document.from_bytes` does."""
     store_id = _read_header(data, _ID_FORMAT, path)["id"]
     if data != id_to_bytes(store_id):
         raise corrupt(path, "it does not match its checksum")
@@ -85,8 +90,8 @@ def id_from_bytes(data: bytes, path: Path) -> str:
 
 def corrupt(path: Path, what: str) -> StateCorruptError:
     return StateCorruptError(
-        f"{path} is damaged: {what}. Nothing was changed; bring back a copy of it, or move it away and start with "
-        "--on-missing-state rebuild, which builds the state anew from the log"
+        f"{path} is damaged: {what}. Nothing was changed; restore a backup of it, or move it away and start with "
+        "--on-missing-state rebuild, which builds the state from the log again"
     )
 
 
@@ -118,7 +123,7 @@ def _stored_table(keys: int, body: bytes | None) -> StoredTable:
 
 
 def _separators(header: dict[str, Any], names: Sequence[str]) -> list[bytes]:
-    """What stands before, between and behind the bytes of these tables, which are sorted: the state comes first."""
+    """The bytes before, between and after the bodies of the tables `names`, which are sorted: the state comes first."""
     line = _line(header)
     description = header["description"]
     if not names or description is None or description["codec"] != _JSON_CODEC:
@@ -129,7 +134,7 @@ def _separators(header: dict[str, Any], names: Sequence[str]) -> list[bytes]:
 
 
 def _openings(names: Sequence[str]) -> Iterator[bytes]:
-    """What precedes each table in a JSON document."""
+    """Yields the text before each table in a JSON document."""
     first = True
     for name in names:
         if name == STATE_TABLE:
@@ -140,14 +145,14 @@ def _openings(names: Sequence[str]) -> Iterator[bytes]:
 
 
 def _read_header(data: bytes, kind: str, path: Path) -> dict[str, Any]:
-    """The checked header in the first line."""
+    """Parse and check the header in the first line."""
     line = data[: data.find(b"\n")]
     try:
         header = json.loads(line[:-1] + b"}" if line.endswith(b",") else line)
     except (ValueError, RecursionError) as error:
-        raise corrupt(path, "its first line is no header") from error
+        raise corrupt(path, "its first line is not a header in JSON") from error
     if not isinstance(header, dict) or header.get("format") != kind:
-        raise corrupt(path, "it is not in the format of such a file")
+        raise corrupt(path, f"its format is not {kind}")
     version = header.get("format_version")
     if isinstance(version, int) and version > _FORMAT_VERSION:
         raise StateIncompatibleError(
@@ -160,7 +165,7 @@ def _read_header(data: bytes, kind: str, path: Path) -> dict[str, Any]:
 
 
 def _read_bodies(data: bytes, header: dict[str, Any], path: Path) -> dict[str, bytes]:
-    """The bytes of each table, once every byte of the file is known to be right."""
+    """The bytes of each table, after checking every byte of the file."""
     sizes = {name: table for name, table in header["sizes"].items() if table["bytes"] is not None}
     first, *others = _separators(header, [*sizes])
     sound, position = data.startswith(first), len(first)

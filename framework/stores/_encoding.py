@@ -1,4 +1,4 @@
-"""How stores write a unit as JSON, and how they guard it. No I/O."""
+"""Encoding of units as JSON, and checksums. No I/O."""
 
 import zlib
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ __all__ = ["checksum", "field_values", "from_json", "to_json"]
 
 
 def to_json(stored: StoredUnit) -> dict[str, Any]:
-    """All of `stored` but its unit, epoch, version and tables, as values that JSON has."""
+    """The fields of `stored` without unit, epoch, version and tables, as JSON values."""
     return {
         "description": stored.description and field_values(stored.description),
         "progress": [_progress_to_json(key, progress) for key, progress in stored.progress.items()],
@@ -27,9 +27,9 @@ def to_json(stored: StoredUnit) -> dict[str, Any]:
 def from_json(
     document: Mapping[str, Any], unit: Unit, epoch: int, version: int, tables: Mapping[str, StoredTable]
 ) -> StoredUnit:
-    """The unit of which `to_json` made `document`, and the rest.
+    """The inverse of `to_json`. The other arguments are the fields that `to_json` leaves out.
 
-    Raises `KeyError`, `TypeError` or `ValueError` for what `to_json` does not make.
+    Raises `KeyError`, `TypeError` or `ValueError` for a document that `to_json` cannot have made.
     """
     return StoredUnit(
         unit=unit,
@@ -47,7 +47,7 @@ def from_json(
 
 
 def field_values(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass by their names; `asdict` would copy what they hold, which takes many times as long."""
+    """The fields of a dataclass by name. `asdict` would also copy the values, which takes many times as long."""
     return {name: getattr(value, name) for name in value.__slots__}
 
 
@@ -62,8 +62,8 @@ def _progress_from_json(document: Mapping[str, Any]) -> tuple[TopicPartition, Pr
 
 
 def checksum(values: Iterable[Any], body: bytes = b"") -> int:
-    """Guards values of Python's own simple types, and a row's body with them.
+    """A CRC-32 over values of Python's own simple types and a row's body.
 
-    CRC-32 finds every burst of up to 32 flipped bits; it guards against accident, not malice.
+    It finds every burst of up to 32 flipped bits. It protects from accidents, not from malice.
     """
     return zlib.crc32(body, zlib.crc32(ascii(tuple(values)).encode()))

@@ -1,4 +1,4 @@
-"""Files as stores need them: safe names, locks, whole or not at all, and errors that say what to do."""
+"""Files for stores: safe names, locks, atomic writes, and errors that say what to do."""
 
 import errno
 import fcntl
@@ -37,13 +37,13 @@ _ADVICE = {
 
 
 def file_name(name: str) -> str:
-    """`name` as a name of a file or directory that is neither hidden nor leads elsewhere."""
+    """`name`, quoted so that it is a name of a file or directory that is not hidden, and not a path."""
     quoted = quote(name, safe="")
     return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
 
 
 def exists(path: Path) -> bool:
-    """Unlike `Path.exists`, which from Python 3.14 on takes what it may not look at for what is not there."""
+    """Whether the file exists. Raises `OSError` if unknown, where `Path.exists` of Python 3.14 returns False."""
     try:
         path.stat()
     except FileNotFoundError:
@@ -53,20 +53,20 @@ def exists(path: Path) -> bool:
 
 @contextmanager
 def file_errors(path: Path) -> Iterator[None]:
-    """Turn every `OSError` into a `StoreError` that names the file (`path` where the error names none)."""
+    """Convert each `OSError` to a `StoreError` that names the file, or `path` if the error names no file."""
     try:
         yield
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, "check the disk and start again")
         where = error.filename or path
         raise StoreError(
-            f"the state in {where} cannot be read or written: {error.strerror or error}; what is stored is as it was. "
-            f"To go on, {advice}"
+            f"the state in {where} cannot be read or written: {error.strerror or error}; the stored state is "
+            f"unchanged. To continue, {advice}"
         ) from error
 
 
 def make_directory(path: Path) -> None:
-    """Make `path` and its parents so that they outlast a power cut."""
+    """Create the directory `path` and its parents, so that they survive a power failure."""
     if path.is_dir():
         return
     make_directory(path.parent)
@@ -75,14 +75,14 @@ def make_directory(path: Path) -> None:
 
 
 def make_writable_directory(path: Path) -> None:
-    """Make `path`, and find out now whether it can be written."""
+    """Create the directory `path`, and check that files can be written in it. Raises `OSError`."""
     make_directory(path)
     with TemporaryFile(dir=path):
         pass
 
 
 def fsync_directory(path: Path) -> None:
-    """Make renames and new files in `path` outlast a power cut."""
+    """Make renames and new files in the directory `path` survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -91,9 +91,10 @@ def fsync_directory(path: Path) -> None:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write `path` whole or not at all, durably.
+    """Write the file `path` atomically and durably.
 
-    Only for who holds the directory's lock: the temporary name is fixed, so that what a crash left is written over.
+    The caller must hold the directory's lock, because the temporary file has a fixed name. It is fixed so that the next
+    write replaces a temporary file that a crash left.
     """
     temporary = path.with_name(".tmp")
     try:
@@ -111,16 +112,17 @@ def replace_file(path: Path, data: bytes) -> None:
 
 @contextmanager
 def locked(path: Path, timeout: float, *, shared: bool = False) -> Iterator[None]:
-    """Hold the lock file `path` against other processes; `shared` creates nothing and lets others read.
+    """Hold the lock file `path`, so that other processes cannot. With `shared`, others may hold it shared, too.
 
-    Raises `StoreError` when another process holds it for `timeout` seconds.
+    `shared` does not create the file; without a file, nothing is locked. Raises `StoreError` if another process holds
+    the lock for `timeout` seconds.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT, 0o666)
     except FileNotFoundError:
         if not shared:
             raise
-        yield  # who never locked never wrote
+        yield  # without a lock file, nothing was ever written
         return
     try:
         _wait_for_lock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path, timeout)
@@ -138,7 +140,7 @@ def _wait_for_lock(descriptor: int, kind: int, path: Path, timeout: float) -> No
         except BlockingIOError as error:
             if time.monotonic() >= deadline:
                 raise StoreError(
-                    f"another process holds the lock {path} since {timeout:g} s or more; what is stored is as it "
-                    "was. Look for a worker with the same state directory that hangs or is stopped"
+                    f"another process has held the lock {path} for {timeout:g} s or more; the stored state is "
+                    "unchanged. Look for a worker with the same state directory that hangs or is suspended"
                 ) from error
             time.sleep(0.002)

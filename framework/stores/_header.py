@@ -1,4 +1,4 @@
-"""What a store that keeps rows knows of a unit, and how claims and checkpoints move it. No I/O."""
+"""The header of a unit in a store with `keeps_rows`, and its changes by claims and checkpoints. No I/O."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ Row = tuple[str, int, int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A unit as stored, with the series of each of its tables."""
+    """A stored unit, with the series of each of its tables."""
 
     id: int
     stored: StoredUnit
     series: Mapping[str, Series] = field(default_factory=dict)
 
     def columns(self) -> tuple[Any, ...]:
-        """The values to store: id, group, plugin, topic, partition, epoch, version, all else in JSON, checksum."""
+        """The columns to store: id, group, plugin, topic, partition, epoch, version, other fields as JSON, checksum."""
         unit, document = self.stored.unit, to_json(self.stored)
         document["tables"] = {name: field_values(series) for name, series in self.series.items()}
         values = (
@@ -36,7 +36,7 @@ class Header:
 
     @classmethod
     def from_columns(cls, columns: Sequence[Any]) -> "Header | None":
-        """The header of which `columns` were stored; None where they are damaged."""
+        """The header with these stored columns; None if they are damaged."""
         *values, found = columns
         if found != checksum(values):
             return None
@@ -50,19 +50,19 @@ class Header:
             return None
 
     def row_checksum(self, table: str, base: int, number: int, body: Any) -> int | None:
-        """What guards a row; None for what cannot be one. The group is left out: a unit set aside keeps its rows."""
+        """The checksum of a row; None if `body` is not bytes. It leaves out the group, which `set_aside` changes."""
         if not isinstance(body, bytes):
             return None
         unit = self.stored.unit
         return checksum((self.id, unit.plugin, unit.topic, unit.partition, table, base, number), body)
 
     def claimed(self) -> "Header":
-        """The next owner's."""
+        """The header after a claim by the next owner."""
         series = {name: each.without_new_base() for name, each in self.series.items()}
         return replace(self, stored=replace(self.stored, epoch=self.stored.epoch + 1), series=series)
 
     def saved(self, checkpoint: Checkpoint) -> "Header":
-        """What the unit is after `checkpoint`. Raises `InternalError` for pieces of a base that has not begun."""
+        """The header after `checkpoint`. Raises `InternalError` for pieces of a base that has not begun."""
         series = dict(self.series)
         for name, changes in checkpoint.tables.items():
             before = series.get(name, Series())
@@ -79,11 +79,11 @@ class Header:
         ]
 
     def swept(self, table: str, rows: int) -> "Header":
-        """After `rows` of the outdated ones of `table` were deleted."""
+        """The header after `rows` outdated rows of `table` were deleted."""
         return replace(self, series={**self.series, table: self.series[table].swept(rows)})
 
     def renamed(self, unit: Unit) -> "Header":
-        """The same under another name."""
+        """The same header for another unit."""
         return replace(self, stored=replace(self.stored, unit=unit))
 
 

@@ -1,4 +1,4 @@
-"""Where a store that is a directory lies, and the options that such stores have."""
+"""Locations and options of stores that keep files in a directory."""
 
 from pathlib import Path
 
@@ -21,18 +21,18 @@ class DirectoryOptions(StoreOptions):
 
 
 def location_rest(name: str, location: str) -> str:
-    """What stands behind `NAME:` in the location of a store of this name; "" for the bare name.
+    """The part of a location after `NAME:`; "" if the location is just the store's name.
 
     Raises `UsageError` for a location of another store.
     """
     scheme, _, rest = location.partition(":")
     if scheme != name:
-        raise UsageError(f"{location!r} is no location of a {name} store: it does not begin with {name!r}")
+        raise UsageError(f"{location!r} is not a location of a {name} store; write {name}:DIRECTORY")
     return rest
 
 
 def location_path(name: str, location: str) -> Path:
-    """The directory in `NAME:DIRECTORY`. Raises `UsageError` where none is named."""
+    """The directory in `NAME:DIRECTORY`. Raises `UsageError` if there is none."""
     rest = location_rest(name, location)
     if not rest or "\0" in rest:
         raise UsageError(f"the location {location!r} names no directory; write one, such as {name}:state")

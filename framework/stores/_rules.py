@@ -1,4 +1,4 @@
-"""Rules that every store keeps: who may save what, what a unit is then, and where it goes when it is set aside."""
+"""Rules that all stores share: which checkpoints may be saved, what they change, and names of units set aside."""
 
 import re
 import time
@@ -24,39 +24,39 @@ _ASIDE = re.compile(r"(.+?)(?:\.aside-\d+)*", re.DOTALL)
 
 
 def check_writable(unit_or_group: Unit | str, *, read_only: bool) -> None:
-    """Raises `InternalError` where a store that was opened for reading is asked to write."""
+    """Raises `InternalError` if a store that was opened for reading only is asked to write."""
     if read_only:
         raise InternalError(f"{unit_or_group}: the store is open for reading only. Please report this")
 
 
 def check_owner(stored: StoredUnit | None, unit: Unit, epoch: int) -> None:
-    """Raises `FencedError` or `StateConflictError` unless the unit is there, and `epoch` still owns it."""
+    """Raises `FencedError` or `StateConflictError` unless the unit is stored and `epoch` still owns it."""
     if stored is None or stored.epoch != epoch:
         raise another_owner(stored, unit, epoch)
 
 
 def another_owner(stored: StoredUnit | None, unit: Unit, epoch: int) -> FencedError | StateConflictError:
-    """What to raise where `epoch` does not own the unit, of which `stored` is there."""
+    """The error to raise if `epoch` does not own the unit. `stored` is the stored unit, None if there is none."""
     if stored is None:
         return StateConflictError(
-            f"{unit}: nothing is stored of it although epoch {epoch} owns it; its state was removed while this worker "
-            "ran. Bring it back, or start again with --on-missing-state rebuild to build it anew from the log"
+            f"{unit}: its stored state was removed while this worker ran with epoch {epoch}. Restore it, or start the "
+            "worker again with --on-missing-state rebuild to build the state from the log again"
         )
     if stored.epoch < epoch:
         return StateConflictError(
-            f"{unit}: the stored epoch {stored.epoch} is older than epoch {epoch}, which owns it; an older copy took "
-            "the place of its state while this worker ran. Start the worker again; it compares the copy with Kafka"
+            f"{unit}: its stored state was replaced by an older copy while this worker ran: the copy has epoch "
+            f"{stored.epoch}, the worker has epoch {epoch}. Start the worker again; it compares the copy with Kafka"
         )
     return FencedError(
-        f"{unit}: epoch {stored.epoch} has claimed it, so epoch {epoch} may not write any more. Another "
-        "worker goes on with it; if none should, look for one with the same group and the same store"
+        f"{unit}: another worker has claimed it with epoch {stored.epoch}, so this one, with epoch {epoch}, can no "
+        "longer write. If no other worker should run, look for one with the same group and the same store"
     )
 
 
 def outcome_of(stored: StoredUnit | None, checkpoint: Checkpoint) -> Outcome:
-    """What becomes of `checkpoint` where `stored` is there now. `SAVED` says that it is to be stored.
+    """The outcome of saving `checkpoint` over the unit `stored`. After `SAVED`, the caller must store it.
 
-    Raises `InternalError` where it goes back behind what is stored.
+    Raises `InternalError` if the checkpoint has no progress, or goes back behind the stored progress.
     """
     if stored is None or stored.epoch != checkpoint.epoch:
         return _refused(another_owner(stored, checkpoint.unit, checkpoint.epoch))
@@ -74,14 +74,15 @@ def _refused(error: StateError) -> Outcome:
 
 def _another_version(stored: StoredUnit, checkpoint: Checkpoint) -> StateConflictError:
     return StateConflictError(
-        f"{stored.unit}: version {stored.version} is stored, so version {checkpoint.version} of epoch {stored.epoch} "
-        "cannot follow; something else wrote it. Start the worker again to go on with what is stored"
+        f"{stored.unit}: version {stored.version} is stored, so version {checkpoint.version} cannot be saved; another "
+        f"program wrote the state with the same epoch {stored.epoch}. Start the worker again to continue from the "
+        "stored state"
     )
 
 
 def _check_progress(stored: StoredUnit, checkpoint: Checkpoint) -> None:
     if stored.unit.topic_partition not in checkpoint.progress:
-        raise InternalError(f"{stored.unit}: a checkpoint without progress; it was not saved. Please report this")
+        raise InternalError(f"{stored.unit}: a checkpoint without progress was not saved. Please report this")
     for key, progress in checkpoint.progress.items():
         before = stored.progress.get(key, Progress())
         if progress.last_offset < before.last_offset or _position(progress) < _position(before):
@@ -103,7 +104,7 @@ def check_base(unit: Unit, changes: Changes, *, begun: bool) -> None:
 
 
 def saved_unit(stored: StoredUnit, checkpoint: Checkpoint, tables: Mapping[str, StoredTable]) -> StoredUnit:
-    """What the unit is after `checkpoint`, with these tables."""
+    """The unit after `checkpoint`, with these tables."""
     return replace(
         stored,
         version=checkpoint.version,
@@ -117,11 +118,11 @@ def saved_unit(stored: StoredUnit, checkpoint: Checkpoint, tables: Mapping[str, 
 
 
 def root_group(group: str) -> str:
-    """The group that a unit belonged to before it was set aside, once or several times."""
+    """The original group of a unit that was set aside, perhaps several times; else the group itself."""
     match = _ASIDE.fullmatch(group)
     return match[1] if match else group
 
 
 def aside_names(unit: Unit) -> Iterator[Unit]:
-    """Where `unit` may go when it is set aside, best first; the first that is free is taken."""
+    """Yields the units under which `unit` may be set aside. The first one that is not stored yet is to be used."""
     return (replace(unit, group=f"{unit.group}.aside-{number}") for number in count(1))

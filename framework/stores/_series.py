@@ -1,9 +1,10 @@
-"""Which rows of one table are in force, and how a checkpoint moves that. No I/O.
+"""Tracks which rows of a table are in force, that is, read by a load. No I/O.
 
-A table's rows are *changes*, numbered on and on, and the *pieces* of its bases, numbered within each. In force are
-the `pieces` of `base`, then the changes from `first_change` up to, not including, `next_change`. A new base that has
-begun has the number `newest_base`; when it ends, only it and the changes from `new_first_change` on stay in force.
-Rows that are not in force any more are outdated: they are deleted bit by bit, and never read.
+The rows of a table are *changes* and the *pieces* of its bases. Changes are numbered consecutively, and so are the
+pieces within each base. In force are the `pieces` of `base`, and after them the changes from `first_change` up to, not
+including, `next_change`. A new base that has begun has the number `newest_base`. When it ends, it replaces the old
+base, and only the changes from `new_first_change` on stay in force. Other rows are outdated. They are never read, and
+are deleted some at a time.
 """
 
 from collections.abc import Sequence
@@ -14,12 +15,12 @@ from framework.stores import Changes, StoredTable
 __all__ = ["CHANGE", "Series"]
 
 CHANGE = 0
-"""The base number that a row of changes has; bases count from 1."""
+"""The base number of rows of changes. Bases are numbered from 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The rows of one table. The fields are stored as they are."""
+    """The rows of one table. The names of the fields are part of the stored format."""
 
     keys: int = 0
     base: int = 0
@@ -30,16 +31,16 @@ class Series:
     next_change: int = 0
     change_bytes: int = 0
     new_first_change: int | None = None
-    """None: no new base has begun."""
+    """None if no new base has begun."""
     new_pieces: int = 0
     new_base_bytes: int = 0
     new_change_bytes: int = 0
     outdated: int = 0
-    """How many outdated rows are still there."""
+    """Number of outdated rows that are not deleted yet."""
 
     @property
     def stored(self) -> StoredTable:
-        """What observers and loads want to know of it."""
+        """The number of keys and the sizes of the table."""
         return StoredTable(self.keys, self.base_bytes + self.change_bytes, self.base_bytes)
 
     @property
@@ -48,7 +49,7 @@ class Series:
         return self.new_first_change is not None
 
     def saved(self, changes: Changes) -> "Series":
-        """After `changes`, which have pieces of a new base only where one has begun."""
+        """The series after `changes`, which may have pieces of a base only if one has begun."""
         series = self._with_base_begun() if changes.base_begins else self
         series = series._with_pieces(changes.base)._with_changes(changes.rows)
         if changes.base_ends:
@@ -62,7 +63,7 @@ class Series:
         return pieces + [(CHANGE, number, body) for number, body in enumerate(changes.rows, self.next_change)]
 
     def without_new_base(self) -> "Series":
-        """What there is of a new base that has not ended is void."""
+        """The series after dropping a new base that has not ended; its pieces are outdated then."""
         return replace(
             self,
             new_first_change=None,
@@ -73,7 +74,7 @@ class Series:
         )
 
     def swept(self, rows: int) -> "Series":
-        """After `rows` of the outdated ones were deleted."""
+        """The series after `rows` outdated rows were deleted."""
         return replace(self, outdated=self.outdated - rows)
 
     def _with_base_begun(self) -> "Series":

@@ -1,4 +1,4 @@
-"""The `file` store: one readable file a unit. docs/design/stores.md shows how one looks."""
+"""The `file` store: one file for each unit. docs/design/stores.md shows an example."""
 
 import os
 import re
@@ -29,13 +29,13 @@ __all__ = ["FileStore"]
 
 _LOCK = ".lock"
 _ID = ".store"
-"""No group, plugin or unit has a hidden name, so these are free."""
+"""Files that are not units. They are hidden, and no group, plugin or unit has a hidden name."""
 
 _NAME = re.compile(r"([^.].*-\d+)\.[^.]+")
-"""`<topic>-<partition>.<codec>`; what is hidden or named otherwise is none of ours."""
+"""`<topic>-<partition>.<codec>`. Files with other names, and hidden files, are ignored."""
 
 _NO_CODEC = "claimed"
-"""The extension of a unit that has nothing saved yet."""
+"""Extension of the file of a unit without a checkpoint."""
 
 
 class FileStore(Store):
@@ -51,8 +51,8 @@ class FileStore(Store):
         self._read_only = read_only
         self._lock_timeout = lock_timeout
         self._origins: dict[Unit, str] = {}
-        """The id of the store in which each unit was claimed. If a directory is removed and made anew under a running
-        worker, epochs begin at 1 again, and its claims must not pass for claims in the new one."""
+        """The id of the store at the claim of each unit. If the directory is removed and created again while a worker
+        runs, epochs begin at 1 again. The id tells the worker's claims from claims in the new directory."""
         if not read_only:
             with file_errors(directory):
                 make_writable_directory(directory)
@@ -78,7 +78,7 @@ class FileStore(Store):
             return _read_id(directory)
 
     def claim(self, units: Sequence[Unit], accept: Accept) -> list[Claim]:
-        """All directories are locked together, so that nothing is written before all units are accepted."""
+        """As `Store.claim`. All directories are locked together, so that nothing is written if one is not accepted."""
         with ExitStack() as locks:
             for unit in {self._directory(unit): unit for unit in sorted(units)}.values():
                 locks.enter_context(self._writing(unit))
@@ -103,7 +103,7 @@ class FileStore(Store):
             yield from document.bodies.items()
 
     def save(self, checkpoints: Sequence[Checkpoint]) -> list[Outcome]:
-        """One unit cannot keep the others from being saved: all are tried before an error is raised."""
+        """As `Store.save`. All checkpoints are tried before the first error is raised."""
         outcomes: list[Outcome] = []
         errors: list[StoreError | StateIncompatibleError] = []
         for checkpoint in checkpoints:
@@ -127,7 +127,7 @@ class FileStore(Store):
         return outcome
 
     def set_aside(self, unit: Unit, epoch: int) -> Unit:
-        """Writes the copy first: a crash in between leaves it beside the unit, which is as it was."""
+        """As `Store.set_aside`. The copy is written first. A crash leaves the unit unchanged beside the copy."""
         with self._writing(unit) as directory:
             document = self._read(directory, unit)
             if document is None or document.stored.epoch != epoch:
@@ -157,7 +157,7 @@ class FileStore(Store):
 
     @contextmanager
     def _writing(self, unit: Unit) -> Iterator[Path]:
-        """The unit's directory, kept from other processes."""
+        """The unit's directory, locked, so that no other process writes there."""
         check_writable(unit, read_only=self._read_only)
         directory = self._directory(unit)
         with file_errors(directory):
@@ -166,7 +166,7 @@ class FileStore(Store):
                 yield directory
 
     def _read(self, directory: Path, unit: Unit) -> Document | None:
-        """What there is of the unit, unless it was claimed in a directory that this one has replaced."""
+        """The stored unit; None if there is none, or if the unit was claimed in a directory that was replaced since."""
         return _read(directory, _stem(unit)) if self._is_here(unit) else None
 
     def _is_here(self, unit: Unit) -> bool:
@@ -177,7 +177,7 @@ class FileStore(Store):
             return self._stored_id(directory) == origin
 
     def _read_beside(self, directory: Path, stem: str) -> Document | None:
-        """As `_read`, beside a worker that writes: what was opened stays whole when a new file takes its name."""
+        """Read a unit while a worker may write it. A file that is open stays complete when another one replaces it."""
         with file_errors(directory):
             with locked(directory / _LOCK, self._lock_timeout, shared=True):
                 path = _find(directory, stem)
@@ -210,13 +210,13 @@ def _stems(directory: Path) -> set[str]:
 
 
 def _find(directory: Path, stem: str) -> Path | None:
-    """The unit's file, whatever codec it is in."""
+    """The unit's file, in any codec; None if there is none. Raises `StateCorruptError` if there are several."""
     paths = [
         Path(entry.path) for entry in _listed(directory) if (match := _NAME.fullmatch(entry.name)) and match[1] == stem
     ]
     if len(paths) > 1:
         names = " and ".join(sorted(map(str, paths)))
-        raise corrupt(paths[0], f"{names} are all there for one unit, and only one can be right")
+        raise corrupt(paths[0], f"{names} belong to the same unit, and only one of them can be right")
     return paths[0] if paths else None
 
 
@@ -226,13 +226,13 @@ def _read(directory: Path, stem: str) -> Document | None:
 
 
 def _read_id(directory: Path) -> str:
-    """The id of a group's units; "" where none of them is there yet."""
+    """The id of a group's store; "" if nothing of the group is stored yet."""
     path = directory / _ID
     has_units = not exists(path) and any(_stems(each) for each in _subdirectories(directory))
-    if exists(path):  # asked again, as the id may have come, and then the units
+    if exists(path):  # checked again, because the id and the units may have been written since the first check
         return id_from_bytes(path.read_bytes(), path)
     if has_units:
-        raise corrupt(path, "the file is missing, but units of its group are not")
+        raise corrupt(path, "the file is missing, but there are units of its group")
     return ""
 
 
@@ -242,13 +242,14 @@ def _parsed(path: Path, data: bytes) -> Document:
     place = (file_name(unit.group), file_name(unit.plugin), _stem(unit))
     if place != (path.parent.parent.name, path.parent.name, path.name.rpartition(".")[0]):
         raise StateIncompatibleError(
-            f"{path} holds {unit}, whose place is another. Nothing was changed; move the file back to where it was"
+            f"{path} holds {unit}, which belongs into the file {'/'.join(place)}. Nothing was changed; move the file "
+            "back"
         )
     return document
 
 
 def _write(directory: Path, document: Document) -> None:
-    """Replace the unit's file, then give it its codec's name: at every moment there is exactly one."""
+    """Replace the unit's file, then rename it if its codec has changed. There is one file at each moment."""
     description = document.stored.description
     extension = file_name(description.codec).replace(".", "%2E") if description else _NO_CODEC
     stem = _stem(document.stored.unit)

@@ -1,4 +1,4 @@
-"""The `memory` store: state that lives and dies with the process."""
+"""The `memory` store: keeps state in memory, until the process ends."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,7 +35,7 @@ __all__ = ["MemoryStore"]
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """A table's rows. `new_base` is a base that has begun, `new_from` the first change loaded after it."""
+    """A table's rows. `new_base` is a base that has begun, and `new_from` is the index of its first later change."""
 
     keys: int = 0
     base: tuple[bytes, ...] = ()
@@ -62,7 +62,7 @@ class _Table:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A unit with its rows. It is never changed, only replaced: so nothing is left half done."""
+    """A unit with its rows. It is immutable, and replaced as a whole, so that no error leaves it half changed."""
 
     stored: StoredUnit
     tables: Mapping[str, _Table] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class _Kept:
 
 
 class MemoryStore(Store):
-    """Keeps rows in a dictionary of its own: one object is one store, and nothing outlives it."""
+    """Keeps rows in a dict of this object. Each object is a store of its own."""
 
     name = "memory"
     keeps_rows = True

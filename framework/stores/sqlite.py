@@ -1,4 +1,4 @@
-"""The `sqlite` store: one database a group, one row a checkpoint. docs/design/stores.md says why it is built so."""
+"""The `sqlite` store: one database for each group. docs/design/stores.md explains the design."""
 
 import os
 import sqlite3
@@ -36,7 +36,7 @@ _FILE = "state.sqlite3"
 
 
 class SqliteStore(Store):
-    """Keeps a group's units in `<directory>/<group>/state.sqlite3`; a save of many units is one transaction."""
+    """Keeps a group's units in `<directory>/<group>/state.sqlite3`. A save of several units is one transaction."""
 
     name = "sqlite"
     keeps_rows = True
@@ -49,8 +49,8 @@ class SqliteStore(Store):
         self._lock_timeout = lock_timeout
         self._writers: dict[Path, tuple[int, Database]] = {}
         self._origins: dict[Unit, str] = {}
-        """The id of the store in which each unit was claimed. If a directory is removed and made anew under a running
-        worker, epochs begin at 1 again, and its claims must not pass for claims in the new one."""
+        """The id of the store at the claim of each unit. If the directory is removed and created again while a worker
+        runs, epochs begin at 1 again. The id tells the worker's claims from claims in the new directory."""
         if not read_only:
             with file_errors(directory):
                 make_writable_directory(directory)
@@ -67,7 +67,7 @@ class SqliteStore(Store):
             return database.store_id()
 
     def claim(self, units: Sequence[Unit], accept: Accept) -> list[Claim]:
-        """One transaction, and so one fsync for a whole assignment."""
+        """As `Store.claim`. One transaction, with one fsync, covers all units."""
         if not units:
             return []
         with self._writing(units[0].group) as database:
@@ -133,14 +133,14 @@ class SqliteStore(Store):
             database.close()
 
     def _find(self, database: Database, unit: Unit) -> Header | None:
-        """What there is of the unit, unless it was claimed in a database that this one has replaced."""
+        """The unit's header; None if there is none, or the unit was claimed in a database that was replaced since."""
         return database.find(unit) if self._is_here(database, unit) else None
 
     def _is_here(self, database: Database, unit: Unit) -> bool:
         return self._origins.get(unit) in (None, database.store_id())
 
     def _path(self, group: str) -> Path:
-        """A unit that is set aside stays in its group's database, so that moving it is one transaction."""
+        """The database of a group. A unit set aside stays in the database, so that moving it is one transaction."""
         return self._directory / file_name(root_group(group)) / _FILE
 
     def _paths(self) -> list[Path]:
@@ -151,7 +151,7 @@ class SqliteStore(Store):
 
     @contextmanager
     def _writing(self, group: str) -> Iterator[Database]:
-        """One transaction, under a lock that keeps other writers out while SQLite moves the WAL, too."""
+        """A write transaction, under a lock that excludes other writers, also while SQLite moves the WAL."""
         check_writable(group, read_only=self._read_only)
         path = self._path(group)
         with file_errors(path), database_errors(path):
@@ -167,7 +167,7 @@ class SqliteStore(Store):
                     raise
 
     def _writer(self, path: Path) -> Database:
-        """The connection to the file that is at `path` now: it may have been removed and made anew."""
+        """A connection to the present file at `path`, which may have replaced an earlier one."""
         if not database_exists(path):
             create_database(path)
         inode = path.stat().st_ino
@@ -181,9 +181,9 @@ class SqliteStore(Store):
         return database
 
     def _discard(self, path: Path) -> None:
-        """After an error, whatever it was, nothing that the connection has in memory counts.
+        """Roll back and close the connection after an error. The next call opens a new one.
 
-        Closing alone does not end the transaction while something still refers to a cursor.
+        Closing alone does not end the transaction while a reference to a cursor exists.
         """
         _, database = self._writers.pop(path)
         with closing(database), suppress(sqlite3.Error):
@@ -192,10 +192,10 @@ class SqliteStore(Store):
 
     @contextmanager
     def _reading(self, path: Path) -> Iterator[Database | None]:
-        """A snapshot of its own; None where there is no database.
+        """A read transaction in a connection of its own; None if there is no database.
 
-        Where there is no WAL, nobody has the database open, and it is read as a mere file: SQLite would leave an
-        empty WAL behind.
+        Without a WAL, no process has the database open. Then it is opened as immutable, because SQLite would otherwise
+        leave an empty WAL.
         """
         with file_errors(path):
             if not database_exists(path):
@@ -209,7 +209,7 @@ class SqliteStore(Store):
                     yield database
             except StateError as error:
                 if at_rest and exists(wal(path)):
-                    raise StoreError(f"{path}: a worker began to write it while it was read; read it again") from error
+                    raise StoreError(f"{path}: a worker began to write to it while it was read; try again") from error
                 raise
 
 

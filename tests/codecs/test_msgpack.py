@@ -50,7 +50,7 @@ def test_what_could_not_be_read_back_is_refused_with_its_size() -> None:
     codec = MsgpackCodec(most_bytes=1000)
     value = {"blob": bytes(1000 - 9)}
     assert codec.decode(codec.encode(value)) == value
-    with pytest.raises(CodecError, match="can read back 1,000 bytes at most, and this value takes 1,001; keep less in"):
+    with pytest.raises(CodecError, match="can decode 1,000 bytes at most, and this value takes 1,001; keep less in"):
         codec.encode({"blob": bytes(1001 - 9)})
 
 

@@ -89,7 +89,7 @@ def test_the_disk_fails_at_a_checkpoint(store, fault, application, small_device)
     with fault(worker, running.directory / "state"):
         assert worker.wait() == 1
         assert "cannot be read or written" in worker.messages[-1], running.story()
-        assert "what is stored is as it was" in worker.messages[-1]
+        assert "the stored state is unchanged" in worker.messages[-1]
         running.forget(worker)
         running.check_stored()
     running.start()

@@ -43,7 +43,7 @@ def refused(aliases: Aliases, table: dict[Any, Any], *keys: Any) -> bool:
 def test_a_list_under_two_keys_is_named_with_both():
     shared: list[int] = []
     table = {"one": shared, "two": shared}
-    with pytest.raises(CodecError, match=r"the same list stands under the keys 'one' and 'two'.*store a copy"):
+    with pytest.raises(CodecError, match=r"the same list object stands under the keys 'one' and 'two'.*store a copy"):
         Aliases().check(dict(table), table)
 
 

@@ -186,5 +186,5 @@ async def test_a_state_that_is_half_changed_is_no_records_fault():
             len(state)
 
     rig = Rig(Adds)
-    with pytest.raises(InternalError, match="left half changed: MemoryError: too much"):
+    with pytest.raises(InternalError, match="a change to the state was interrupted: MemoryError: too much"):
         await rig.attempt.records(list(values()))

@@ -52,4 +52,4 @@ def test_an_error_is_itself_and_anything_else_becomes_one(kind):
     else:
         assert isinstance(error, InternalError)
         assert error.__cause__ is failure
-        assert str(error).startswith(f"{kind.__name__} came out of a call where nothing should end")
+        assert str(error).startswith(f"{kind.__name__} was raised in a call that must not end or cancel the run")

@@ -270,7 +270,7 @@ async def test_an_interrupt_is_raised_on(alone):
 
 # ---- one value under two keys
 
-SHARED = "the same {} stands under the keys '[ab]' and '[ab]'; it would come back as two"
+SHARED = "the same {} object stands under the keys '[ab]' and '[ab]'; a load would make two objects of it"
 
 
 @pytest.mark.parametrize("make", [lambda: [1], lambda: {"x": 1}, lambda: {1}], ids=["list", "dict", "set"])

@@ -113,7 +113,7 @@ async def test_other_workers_are_waited_for(caplog):
         assert not await rig.ending.is_reached()
         assert not await rig.ending.is_reached()
     assert [text for text in caplog.messages if "waiting" in text] == [
-        "all that is assigned here is stored; waiting for other workers to store theirs: topic-1"
+        "all partitions of this worker are stored up to their end; waiting for those of other workers: topic-1"
     ]
     await rig.others_store(2)
     assert not await rig.ending.is_reached()

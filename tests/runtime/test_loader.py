@@ -394,7 +394,7 @@ async def test_the_number_of_keys_that_was_stored_is_loaded(rig):
 @pytest.mark.parametrize(
     ("rows", "table", "message"),
     [
-        ([b"{"], STATE_TABLE, "not in codec json"),
+        ([b"{"], STATE_TABLE, "codec json cannot read a row"),
         ([b"5"], STATE_TABLE, "neither a piece of a base nor changes"),
         ([row(a=1)], "$timers", r"rows of a table '\$timers', which this framework does not know"),
     ],
@@ -594,7 +594,7 @@ async def test_what_is_not_there_is_built_anew_from_the_logs_beginning(rig, case
     with caplog.at_level(logging.WARNING, "framework"):
         task = await rig.load_new(missing="rebuild", start="latest")
     assert (task.position, task.view()) == (3, {})
-    assert "building it anew" in caplog.text
+    assert "building the state from the log's beginning" in caplog.text
     assert (await rig.load_new()).position == 3
 
 
@@ -627,7 +627,7 @@ async def test_older_state_is_continued(rig, case, caplog):
     with caplog.at_level(logging.WARNING, "framework"):
         task = await rig.load_new(missing="continue")
     assert (task.position, task.view()) == (10, {"key": 10})
-    assert "going on with that, as --on-missing-state says" in caplog.text
+    assert "continuing with the older state (--on-missing-state continue)" in caplog.text
     assert (await rig.load_new()).position == 10
 
 

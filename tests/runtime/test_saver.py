@@ -242,7 +242,7 @@ async def test_a_commit_that_fails_is_logged_and_tried_again(rig, border, kind, 
     await applied(again)
     with caplog.at_level(logging.WARNING, "framework"):
         await again.saver.commit()
-    assert f"the offsets were not committed to the group: {kind.__name__}" in caplog.text
+    assert f"could not commit offsets to the group: {kind.__name__}" in caplog.text
     await again.saver.save(again.tasks)
     await until(lambda: again.source.offsets)
 
@@ -268,7 +268,7 @@ async def test_a_save_whose_answer_is_lost_is_asked_again(rig, border, kind, cap
     assert rig.stored_offsets() == [1, 0]
     assert all(task.can_be_stored for task in rig.tasks)
     assert [task.version for task in rig.tasks] == [1, 1]
-    assert f"the store did not answer what it saved, so it is asked again: {kind.__name__}" in caplog.text
+    assert f"the store failed to save, or its answer was lost; trying again: {kind.__name__}" in caplog.text
     await rig.apply(rig.one, b"2")
     await rig.saver.save(rig.tasks)
     assert rig.stored_offsets() == [2, 0]
@@ -369,7 +369,7 @@ async def test_a_unit_that_something_else_wrote_fails_alone_with_an_error(rig):
     for version in (1, 2):
         written = Checkpoint(rig.one.unit, rig.one.epoch, version, {ONE: Progress(7, 8)}, DESCRIPTION)
         assert rig.store.save([written]) == [SAVED]
-    with pytest.raises(StateConflictError, match="something else wrote it"):
+    with pytest.raises(StateConflictError, match="another program wrote"):
         await rig.saver.save(rig.tasks)
     assert rig.fenced == []
     assert [task.status for task in rig.tasks] == [TaskStatus.FAILED, TaskStatus.RUNNING]

@@ -268,7 +268,7 @@ async def test_a_claim_begins_an_unfinished_base_anew():
 async def test_outputs_that_were_not_handed_over_are_not_covered_by_a_checkpoint():
     task = running(make_task())
     await task.live.apply(make_batch(["a"], values=[b"send"]), breathe)
-    with pytest.raises(InternalError, match="outputs are left"):
+    with pytest.raises(InternalError, match="begun before all outputs were sent"):
         await task.capture()
     with task.handing_over() as outputs:
         assert [output.value for output in outputs] == [b"x"]
@@ -416,7 +416,7 @@ async def test_whatever_encoding_raises_nothing_is_captured_and_the_key_is_named
     with pytest.raises(
         CodecError,
         match=r"plugin count on topic-0: codec json cannot hold the state of key 'b' \(value of type str\): .*; "
-        r"nothing of this checkpoint was written, which was to cover the offsets 5 to 7\. The stored state ends at "
+        r"the checkpoint of offsets 5 to 7 was not written\. The stored state ends at "
         r"offset 4",
     ):
         await task.capture()
@@ -447,7 +447,7 @@ async def test_what_was_tallied_but_cannot_be_counted_fails_the_task_and_names_t
     task = running(make_task(Mixed, keeps_rows=keeps_rows))
     await task.live.apply(make_batch(["a", "b"]), breathe)
     with pytest.raises(
-        TallyError, match=r"plugin count on topic-0: key 'b' was tallied, but its value is of type str; nothing"
+        TallyError, match=r"plugin count on topic-0: key 'b' was tallied, but its value is of type str; the checkpoint"
     ):
         await task.capture()
     assert task.status is TaskStatus.FAILED

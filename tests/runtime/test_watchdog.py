@@ -161,12 +161,12 @@ def saving(run: Run) -> None:
     ("fault", "message"),
     [
         (behind, "count on topic-0 (group group): running at offset 5, the log ends at 100"),
-        (silent, "running at offset 5, the log's end when its broker was last heard of"),
-        (unknown, "its broker is silent"),
+        (silent, "running at offset 5, the log's end at the last answer of its broker"),
+        (unknown, "its broker does not answer"),
         (loading, "loading at offset None"),
-        (unassigned, "the group's coordinator has assigned nothing"),
+        (unassigned, "the group coordinator has not assigned any partitions yet"),
         (missing, "the broker has no topic topic"),
-        (saving, "a checkpoint is under way"),
+        (saving, "a checkpoint waits for the store"),
     ],
 )
 async def test_what_makes_no_progress_is_named(caplog, fault, message):
@@ -220,7 +220,7 @@ async def test_going_on_is_told(caplog):
     async with watching(run):
         await until(caplog, "no progress for ")
         run.tasks[0].position = 6
-        assert "count on topic-0" in await until(caplog, "goes on after")
+        assert "count on topic-0" in await until(caplog, "progress again after")
 
 
 async def test_many_stalls_are_one_message(caplog):
@@ -231,7 +231,7 @@ async def test_many_stalls_are_one_message(caplog):
     async with watching(run):
         message = await until(caplog, "no progress for ")
     assert message.count("running at offset 5") == 5
-    assert "and 995 more; at work on plugin7 on topic-0" in message
+    assert "and 995 more; plugin plugin7 is applying topic-0" in message
 
 
 async def test_stop_ends_the_worker(caplog):
@@ -266,9 +266,11 @@ async def test_a_loop_that_does_not_turn_is_reported_with_its_stack(caplog, exit
     async with watching(run, on_stall):
         await asyncio.sleep(0)
         never_give_a_turn(caplog)
-    [message] = {record.getMessage().partition(" for ")[0] for record in caplog.records if "turned" in record.message}
-    assert message == "the event loop has not turned"
-    assert "at work on count on topic-0 (group group), offset 5 or later. It is here:" in caplog.text
+    [message] = {
+        record.getMessage().partition(" for ")[0] for record in caplog.records if "blocked for" in record.message
+    }
+    assert message == "the event loop has been blocked"
+    assert "plugin count is applying topic-0 from offset 5. Stack of its thread:" in caplog.text
     assert "in never_give_a_turn" in caplog.text
     assert bool(exits) == (on_stall == "stop")
     assert ("the event loop is blocked: ending the process" in caplog.text) == (on_stall == "stop")
@@ -276,7 +278,7 @@ async def test_a_loop_that_does_not_turn_is_reported_with_its_stack(caplog, exit
 
 def never_give_a_turn(caplog: pytest.LogCaptureFixture) -> None:
     deadline = time.monotonic() + 20
-    while "It is here" not in caplog.text and time.monotonic() < deadline:
+    while "Stack of its thread" not in caplog.text and time.monotonic() < deadline:
         time.sleep(0.005)
 
 

@@ -144,24 +144,24 @@ WELL = {
     ),
 }
 MISSING = {
-    "another store, with nothing": (None, witness.Testimony(10, ELSEWHERE, {"count": 5}), "has nothing of it"),
+    "another store, with nothing": (None, witness.Testimony(10, ELSEWHERE, {"count": 5}), "has no state of it"),
     "another store, with state": (
         stored_unit(9, 10, version=7),
         witness.Testimony(10, ELSEWHERE, {"count": 5}),
-        f"version 5 of this state, up to position 10, in the store with id {ELSEWHERE}; this store \\(id {HERE}\\) has "
-        "version 7, up to offset 9",
+        f"version 5 of this state, up to position 10, is in the store with id {ELSEWHERE}; this store \\(id {HERE}\\) "
+        "has version 7, up to offset 9",
     ),
     "an older version": (
         stored_unit(3, 4, version=4),
         witness.Testimony(10, HERE, {"count": 5}),
-        "has version 4, up to offset 3: it lost something, or is an older copy",
+        "has version 4, up to offset 3, so it lost state or is an older copy",
     ),
-    "nothing": (None, witness.Testimony(10, HERE, {"count": 5}), "has nothing of it: it lost something"),
-    "a claim alone": (NEVER_SAVED, witness.Testimony(10, HERE, {"count": 5}), "has nothing of it: it lost something"),
+    "nothing": (None, witness.Testimony(10, HERE, {"count": 5}), "has no state of it, so it lost state"),
+    "a claim alone": (NEVER_SAVED, witness.Testimony(10, HERE, {"count": 5}), "has no state of it, so it lost state"),
     "another program's offset": (
         None,
         witness.Testimony(10),
-        "has committed offset 10, .*: another program, or a newer",
+        "has committed offset 10, .*: another program or a newer",
     ),
     "another program's offset beside a claim": (NEVER_SAVED, witness.Testimony(10), "another program"),
 }

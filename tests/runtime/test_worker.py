@@ -249,7 +249,7 @@ async def test_of_all_that_goes_wrong_while_it_leaves_the_first_is_raised(caplog
         run.faults.plant(border, ConnectionError(border))
     with caplog.at_level(logging.ERROR, "framework"), pytest.raises(ConnectionError, match=r"source\.stop"):
         await run.run_to_end()
-    assert "ending: ConnectionError: sink.stop" in caplog.text
+    assert "error while the run ends: ConnectionError: sink.stop" in caplog.text
     assert_left(run)
 
 
@@ -464,7 +464,7 @@ async def test_a_revocation_while_states_are_loaded_is_answered():
     run.source.log_ranges = log_ranges  # type: ignore[method-assign]
     working = run.start()
     await waiting.wait()
-    assert run.worker.activity == "a load that is under way"
+    assert run.worker.activity == "state that is being loaded"
     await run.source.revoke()
     assert run.worker.tasks == []
     run.worker.stop()
@@ -536,8 +536,7 @@ async def test_a_plugin_that_does_not_return_is_given_up_on():
     revoking = asyncio.create_task(run.source.revoke())
     await until(lambda: run.given_up)
     assert run.given_up[0] == (
-        "partitions were taken away, but there still is plugin count at work on count on topic-0 (group group), "
-        "offset 0"
+        "partitions were revoked, but this worker still waits for plugin count, which is applying topic-0 from offset 0"
     )
     Hangs.may_go.set()
     await revoking
@@ -553,7 +552,7 @@ async def test_a_store_or_a_broker_that_is_slow_is_not_given_up_on():
     run.sink.may_flush.clear()
     run.source.logs[PARTITION] = LogRange(0, 20, "id")
     await until(lambda: run.worker.saving)
-    assert "a checkpoint that is under way" in run.worker.activity
+    assert "a checkpoint (the store" in run.worker.activity
     revoking = asyncio.create_task(run.source.revoke())
     for _ in range(50):
         await asyncio.sleep(0)
@@ -629,7 +628,7 @@ async def test_a_stop_ends_with_an_error_where_something_else_wrote_the_state():
     await until(lambda: run.worker.tasks and run.worker.tasks[0].position == 5)
     write_twice(run)
     run.worker.stop()
-    with pytest.raises(StateConflictError, match="something else wrote it"):
+    with pytest.raises(StateConflictError, match="another program wrote"):
         await working
     assert run.stored_state() == {}
 
@@ -774,7 +773,7 @@ async def test_a_coordinator_that_does_not_answer_does_not_hold_up_the_end(caplo
     run.source.stop = stop  # type: ignore[method-assign]
     with caplog.at_level(logging.WARNING, "framework"):
         await run.run_to_end()
-    assert "left without saying goodbye" in caplog.text
+    assert "the group coordinator did not answer within" in caplog.text
     assert_left(run)
 
 

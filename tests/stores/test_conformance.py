@@ -125,5 +125,5 @@ class TestMemoryStore(OurStore):
 
 @pytest.mark.parametrize("store_type", [SqliteStore, FileStore, MemoryStore])
 def test_the_location_of_another_store_is_refused(store_type: type[Store]) -> None:
-    with pytest.raises(UsageError, match="'postgresql://host' is no location of a"):
+    with pytest.raises(UsageError, match="'postgresql://host' is not a location of a"):
         store_type.open("postgresql://host", store_type.Options())

@@ -264,7 +264,7 @@ def test_an_id_that_is_missing_beside_units_is_damage(saved: Owner, directory: P
             lambda: saved.store.id_of("group"),
             lambda: saved.store.claim([replace(UNIT, plugin="new")], accept_all),
         ):
-            with pytest.raises(StateCorruptError, match=f"{path} is damaged: the file is missing, but units"):
+            with pytest.raises(StateCorruptError, match=f"{path} is damaged: the file is missing, but there are units"):
                 ask()
 
     assert not path.exists()

@@ -59,7 +59,7 @@ def test_a_full_disk_leaves_the_state_as_it_was(store_type: type[DiskStore], dir
         for size in (100, 20_000, 100_000):
             with (
                 no_file_longer_than(size),
-                pytest.raises(StoreError, match=f"{directory}.*what is stored is as it was"),
+                pytest.raises(StoreError, match=f"{directory}.*the stored state is unchanged"),
             ):
                 owner.try_save(owner.checkpoint(b"y" * 200_000))
             with no_file_longer_than(100), pytest.raises(StoreError, match=f"{directory}"):
@@ -154,7 +154,7 @@ def test_a_process_that_hangs_with_the_lock_is_told_of(store_type: type[DiskStor
         with lock.open() as held:
             fcntl.flock(held, fcntl.LOCK_EX)
 
-            with pytest.raises(StoreError, match=f"another process holds the lock {lock} since 0.01 s"):
+            with pytest.raises(StoreError, match=f"another process has held the lock {lock} for 0.01 s"):
                 owner.try_save(owner.checkpoint(b"[1]"))
 
         owner.save(b"[1]")
@@ -163,7 +163,7 @@ def test_a_process_that_hangs_with_the_lock_is_told_of(store_type: type[DiskStor
 def test_a_reader_looks_for_files_only_while_none_is_renamed(directory: Path) -> None:
     store = FileStore(directory, lock_timeout=0.01)
     Owner(store).save(b"[1]")
-    with locked(directory / "group" / "keycount" / ".lock", 1), pytest.raises(StoreError, match="holds the lock"):
+    with locked(directory / "group" / "keycount" / ".lock", 1), pytest.raises(StoreError, match="held the lock"):
         list(store.load(UNIT))
 
 

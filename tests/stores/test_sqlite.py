@@ -86,7 +86,7 @@ def rows_on_disk(database: Path) -> int:
 def test_changed_lost_and_swapped_rows_are_found(database: Path, directory: Path, statement: str) -> None:
     run(database, statement, "UPDATE unit_row SET number = -number WHERE number < 0")
 
-    with pytest.raises(StateCorruptError, match=f"{database} is damaged.*move that away"):
+    with pytest.raises(StateCorruptError, match=f"{database} is damaged.*move the directory away"):
         read(directory)
 
 
@@ -161,7 +161,7 @@ def test_a_database_of_somebody_else_is_refused_and_kept(database: Path, directo
     run(database, "CREATE TABLE theirs (x)")
     before = database.read_bytes()
 
-    with closing(SqliteStore(directory)) as store, pytest.raises(StateCorruptError, match="no state database"):
+    with closing(SqliteStore(directory)) as store, pytest.raises(StateCorruptError, match="not a state database"):
         store.claim([UNIT], accept_all)
 
     assert database.read_bytes() == before
@@ -183,9 +183,9 @@ def test_a_directory_with_another_name_is_not_taken_for_an_empty_one(database: P
     database.parent.rename(directory / "renamed")
 
     with closing(SqliteStore(directory)) as store:
-        with pytest.raises(StateIncompatibleError, match="give the directory its name back"):
+        with pytest.raises(StateIncompatibleError, match="rename the directory"):
             store.claim([replace(UNIT, group="renamed")], accept_all)
-        with pytest.raises(StateIncompatibleError, match="give the directory its name back"):
+        with pytest.raises(StateIncompatibleError, match="rename the directory"):
             store.stored()
 
 
@@ -395,7 +395,7 @@ def test_a_reader_that_a_starting_worker_disturbs_says_so(database: Path, direct
         owner.save(begins=True, base=[b"z" * 10_000] * 300, ends=True)
         run(database, "PRAGMA wal_checkpoint(TRUNCATE)")
 
-        with pytest.raises(StoreError, match="read it again"):
+        with pytest.raises(StoreError, match="while it was read; try again"):
             list(reading)
 
 
