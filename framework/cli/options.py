@@ -160,6 +160,7 @@ class Option(click.Option):
             return super().process_value(ctx, value)
         except click.BadParameter as error:
             if ctx.get_parameter_source(self.name) is not ParameterSource.ENVIRONMENT:
+                error.param_hint = f"--{self.key}"  # click would name the variables, too
                 raise
             raise UsageError(f"{self._variable()}: {error.message}") from error
 
