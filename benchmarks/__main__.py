@@ -60,11 +60,11 @@ def _globs(_: click.Context, __: click.Parameter, patterns: tuple[str, ...]) -> 
     help="Where the figures go as JSON, and the plot as SVG; .cache/benchmarks/results by default.",
 )
 def main(name: str, quick: bool, records: int | None, runs: int, contestants: tuple[str, ...], output: Path) -> None:
-    """Measure framework and its peers side by side; exit status 1 tells that a floor was missed, or somebody failed.
+    """Measure framework and its peers side by side; exit status 1 means that a floor was missed or a contestant failed.
 
     The suite is throughput by default; --list shows all.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left running
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that all child processes are ended
     chosen_suite = suite(name)
     usual = records or (chosen_suite.QUICK_RECORDS if quick else chosen_suite.RECORDS)
     with Session(Settings(quick, usual, runs, contestants)) as session:
