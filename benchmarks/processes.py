@@ -76,7 +76,7 @@ def _wait(process: "subprocess.Popen[bytes]", deadline: float, kill: Callable[[]
 
 
 def _peak_rss(pid: int) -> int:
-    """So far, as Linux tells it; 0 elsewhere. What wait4 tells is at least what the parent had when it started it."""
+    """Peak memory so far in bytes, on Linux; 0 elsewhere. wait4 never reports less than the parent had at the start."""
     try:
         found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     except OSError:

@@ -1,7 +1,7 @@
 """keycount over records whose values are their creation times. It notes for some records how long they waited.
 
-BENCHMARK_NOTES names the file: a line for each of these records, with the times when it was created, applied and stored,
-all in nanoseconds since the epoch.
+BENCHMARK_NOTES names the file: a line for each of these records, with the times when it was created, applied
+and stored, in nanoseconds since the epoch.
 """
 
 import atexit

@@ -13,7 +13,7 @@ from benchmarks.session import Session
 from benchmarks.workers import WorkerError, Workers
 from tests.brokers.traffic import create_topic
 
-DESCRIPTION: Final = "how long partitions stand still as a second worker comes and goes; --records: keys of large state"
+DESCRIPTION: Final = "time without progress as a second worker joins and leaves; --records: keys of large state"
 RECORDS: Final = 1_000_000
 QUICK_RECORDS: Final = 0
 _PARTITIONS: Final = 16
@@ -37,7 +37,7 @@ def run(session: Session) -> Report:
         rows=[_cells(row) for row in rows],
         data=rows,
         bars=list(_bars(rows)),
-        unit="seconds that a partition stands still",
+        unit="seconds without progress of a partition",
         notes=[
             f"{_PARTITIONS} partitions, {_RATE:,} records/s over them all, keycount, sqlite, msgpack; from the last "
             "record before to the first one after; medians over partitions and repetitions",

@@ -574,7 +574,7 @@ static PyMethodDef columns_methods[] = {
     {NULL}
 };
 static PyType_Slot columns_slots[] = {
-    {Py_tp_doc, "Records of fetched batches, from which columns are made when somebody asks for them."},
+    {Py_tp_doc, "Records of fetched batches. Each column is made when its method is called."},
     {Py_tp_new, columns_new},
     {Py_tp_dealloc, columns_dealloc},
     {Py_tp_methods, columns_methods},
