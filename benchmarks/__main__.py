@@ -50,21 +50,25 @@ def _globs(_: click.Context, __: click.Parameter, patterns: tuple[str, ...]) -> 
 @click.argument("name", metavar="[SUITE]", type=click.Choice(list(SUITES)), default="throughput")
 @click.option("--quick", is_flag=True, help="Few contestants and records: the floors in less than two minutes.")
 @click.option("--records", type=click.IntRange(1), help="The usual number; some are measured over fewer, or more.")
-@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="So many runs of each, in turns.")
+@click.option(
+    "--runs", type=click.IntRange(1), default=3, show_default=True, help="Number of runs of each contestant, in turns."
+)
 @click.option("--contestant", "contestants", multiple=True, callback=_globs, help="A name or glob; repeatable.")
-@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Show who takes part.")
+@click.option(
+    "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="List the suites and contestants."
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     default=CACHE / "results",
-    help="Where the figures go as JSON, and the plot as SVG; .cache/benchmarks/results by default.",
+    help="Directory for the figures (JSON) and the plot (SVG); .cache/benchmarks/results by default.",
 )
 def main(name: str, quick: bool, records: int | None, runs: int, contestants: tuple[str, ...], output: Path) -> None:
-    """Measure framework and its peers side by side; exit status 1 tells that a floor was missed, or somebody failed.
+    """Measure framework and its peers side by side; exit status 1 means that a floor was missed or a contestant failed.
 
     The suite is throughput by default; --list shows all.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left running
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that all child processes are ended
     chosen_suite = suite(name)
     usual = records or (chosen_suite.QUICK_RECORDS if quick else chosen_suite.RECORDS)
     with Session(Settings(quick, usual, runs, contestants)) as session:

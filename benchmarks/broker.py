@@ -1,4 +1,4 @@
-"""The broker that all contestants read from: one Apache Kafka from its jars, set up for work rather than for tests."""
+"""The broker that all contestants read from: Apache Kafka from its jars, configured as in production."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ __all__ = ["JAVA_OPTIONS", "VERSION", "Broker", "java_version"]
 
 JAVA_OPTIONS: Final = ("-Xms1g", "-Xmx1g", "-XX:+UseG1GC")
 
-_PROPERTIES: Final = {  # Kafka's defaults, where tests hurry
+_PROPERTIES: Final = {  # Kafka's defaults; the tests' broker uses shorter times
     "log.initial.task.delay.ms": "30000",
     "log.retention.check.interval.ms": "300000",
     "log.segment.delete.delay.ms": "1000",
@@ -25,7 +25,7 @@ _PROPERTIES: Final = {  # Kafka's defaults, where tests hurry
 
 
 class Broker(KafkaJars):
-    """A broker with a real heap and the whole JIT."""
+    """A broker with a large heap and the full JIT compiler."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, _PROPERTIES)

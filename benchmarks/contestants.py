@@ -1,4 +1,4 @@
-"""Who takes part."""
+"""The contestants."""
 
 import importlib
 import sys
@@ -14,36 +14,36 @@ __all__ = ["CONTESTANTS", "Contestant", "chosen", "named"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contestant:
-    """One that reads a topic and counts; see `benchmarks.protocol`."""
+    """A program that reads a topic and counts; see `benchmarks.protocol`."""
 
     name: str
     description: str
     settings: Callable[[], str]
-    """What it is set to, as shown beside its figures."""
+    """Its settings, as shown beside its figures."""
     version: Callable[[], str]
     command: Callable[[], Sequence[str]]
-    """Builds what is missing, and gives the command. Raises `Unavailable`."""
+    """Builds the contestant if needed, and returns its command. Raises `Unavailable`."""
     durable: bool = True
-    """Whether what it has counted outlives its process."""
+    """Whether its counts outlive its process."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What its task says beside the topic."""
+    """Further fields of its task, beside the topic."""
     scales: Sequence[int] = (1,)
-    """It is measured over the usual number of records, times each of these."""
+    """Multiples of the usual number of records over which it is measured."""
     at_most: int | None = None
-    """Slow ones are measured over no more records than this."""
+    """Largest number of records over which a slow one is measured."""
 
     def records(self, usual: int) -> list[int]:
-        """Over how many records it is measured."""
+        """Numbers of records over which it is measured."""
         return [min(usual * scale, self.at_most or usual * scale) for scale in self.scales]
 
 
 def named(name: str) -> Contestant:
-    """The contestant of that name. Raises KeyError."""
+    """The contestant with this name. Raises KeyError."""
     return {contestant.name: contestant for contestant in CONTESTANTS}[name]
 
 
 def chosen(patterns: Sequence[str]) -> list[Contestant]:
-    """Those whose names match any of these globs. Raises KeyError for a glob that matches none."""
+    """The contestants whose names match any of these globs. Raises KeyError for a glob without a match."""
     for pattern in patterns:
         if not any(fnmatch(contestant.name, pattern) for contestant in CONTESTANTS):
             raise KeyError(pattern)
@@ -117,7 +117,7 @@ _CLIENTS: Final = (
         "confluent-kafka",
         "confluent-kafka's consume, and a dict",
         "consume(10000), fetch.queue.backoff.ms 10",
-        consumer={"fetch.queue.backoff.ms": 10},  # by default it pauses for a second whenever its queue is full
+        consumer={"fetch.queue.backoff.ms": 10},  # the default pauses for a second when the queue is full
     ),
     _client(
         "confluent-defaults",
@@ -224,7 +224,7 @@ _PEERS: Final = (
 )
 
 
-# ---- those on the JVM, each built by its own module
+# ---- contestants on the JVM, each built by its own module
 
 
 def _jvm(name: str, peer: str, description: str, **options: str) -> Contestant:

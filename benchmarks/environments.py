@@ -1,4 +1,4 @@
-"""A virtual environment for each peer, made when it is first needed from the peer's pinned requirements."""
+"""A virtual environment for each peer, made at its first use from the peer's pinned requirements."""
 
 import hashlib
 import os
@@ -17,12 +17,12 @@ _PEERS: Final = Path(__file__).parent / "peers"
 _LAST_LINES: Final = 5
 
 
-class Unavailable(Exception):  # noqa: N818 - a fact about this machine rather than an error
-    """A contestant that cannot be had on this machine, and why."""
+class Unavailable(Exception):  # noqa: N818 - not an error, but a property of this machine
+    """A contestant cannot run on this machine. The message says why."""
 
 
 def python_of(peer: str, version: str | None = None) -> Path:
-    """The interpreter that has what `peers/PEER/requirements.txt` names, of that version or this one's.
+    """An interpreter with the packages of `peers/PEER/requirements.txt`, of this Python version or the present one's.
 
     Raises `Unavailable`.
     """
@@ -40,7 +40,7 @@ def python_of(peer: str, version: str | None = None) -> Path:
 
 
 def pinned_version(peer: str, package: str) -> str:
-    """The version of a package that the peer's requirements name."""
+    """The version of a package in the peer's requirements."""
     requirements = (_PEERS / peer / "requirements.txt").read_text()
     found = re.search(rf"^{re.escape(package)}==(\S+)", requirements, re.MULTILINE)
     return found[1] if found else "unknown"
@@ -52,7 +52,7 @@ def installed_version(package: str) -> str:
 
 
 def _interpreter(version: str) -> Path:
-    """One of that version: on the PATH, or one of pyenv's."""
+    """An interpreter of this version, on the PATH or of pyenv."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     on_path = shutil.which(f"python{version}")
     candidates = [*([on_path] if on_path else []), *map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python")))]

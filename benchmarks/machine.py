@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""The machine and the versions of a measurement."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ __all__ = ["machine"]
 
 
 def machine() -> dict[str, Any]:
-    """Date, hardware, and versions of what all contestants share."""
+    """The date, the hardware, and the versions of software that all contestants share."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
@@ -32,7 +32,7 @@ def machine() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """Of this repository, with a sign where files were changed since; empty where that is not known."""
+    """The commit of this repository, with a mark if files were changed since; empty if unknown."""
     command = ["git", "describe", "--always", "--dirty"]
     return subprocess.run(
         command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Runs contestants, in turns, and takes their figures."""
+"""Runs contestants in turns, and collects their figures."""
 
 import json
 import os
@@ -19,23 +19,23 @@ __all__ = ["Entry", "Run", "counterpart", "measure", "ratio"]
 
 _ROOT: Final = Path(__file__).parents[1]
 _SLOWEST: Final = 5_000
-"""Records a second below which a contestant is given up, after some minutes."""
+"""Rate below which a contestant is stopped after some minutes, in records a second."""
 _MINUTES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run's figures."""
+    """The figures of one run."""
 
     records: int
     seconds: float
-    """From the first record to the last."""
+    """Time from the first record to the last."""
     cpu_seconds: float
     peak_rss: int
 
     @property
     def rate(self) -> float:
-        """Records a second."""
+        """The rate, in records a second."""
         return self.records / self.seconds
 
 
@@ -46,12 +46,12 @@ class Entry:
     contestant: Contestant
     topic: Topic
     label: str = ""
-    """What tells it from the others of this contestant."""
+    """Distinguishes the entries of one contestant."""
     runs: list[Run] = field(default_factory=list)
     failure: str | None = None
-    """Why it could not be had, or what went wrong; then it has no further runs."""
+    """The reason why it could not run, or failed. It then has no further runs."""
     failed: bool = False
-    """It could be had, and did wrong."""
+    """Whether it ran, and failed."""
 
     @property
     def name(self) -> str:
@@ -63,16 +63,16 @@ class Entry:
 
     @property
     def rate(self) -> float:
-        """The median; records a second."""
+        """The median of the runs, in records a second."""
         return median(run.rate for run in self.runs)
 
 
 class _RunError(Exception):
-    """What went wrong."""
+    """The error of a run."""
 
 
 def measure(session: Session, entries: Sequence[Entry]) -> None:
-    """Run all of them once, then all of them once more, and so on, so that what disturbs the machine hits all alike."""
+    """Run all of them once, then all of them again, and so on, so that disturbances of the machine affect all alike."""
     commands = {id(entry): command for entry in entries if (command := _command(session, entry)) is not None}
     for number in range(session.settings.runs):
         for entry in entries:
@@ -81,12 +81,12 @@ def measure(session: Session, entries: Sequence[Entry]) -> None:
 
 
 def ratio(one: Entry, other: Entry) -> float:
-    """How many times as fast `one` is: the median over runs that were made in the same round."""
+    """The ratio of the rates, as the median over runs of the same round."""
     return median(mine.rate / its.rate for mine, its in zip(one.runs, other.runs, strict=False))
 
 
 def counterpart(name: str, other: Entry, entries: Sequence[Entry]) -> Entry | None:
-    """The entry of that name that `other` is compared with: over the same topic, or else its first."""
+    """The entry with this name to compare `other` with: the one over the same topic, or else the first."""
     candidates = [entry for entry in entries if entry.name == name and entry.runs]
     same = [entry for entry in candidates if entry.topic is other.topic]
     return next(iter(same or candidates), None)
@@ -116,7 +116,7 @@ def _measure_once(session: Session, entry: Entry, command: Sequence[str], which:
 
 
 def _run(session: Session, entry: Entry, command: Sequence[str], directory: Path) -> Run:
-    """Raises `_RunError` with the end of what the contestant said."""
+    """Raises `_RunError` with the end of the contestant's output."""
     stdout, stderr, scratch = directory / "stdout", directory / "stderr", directory / "scratch"
     scratch.mkdir()
     task = _task(session, entry, scratch)

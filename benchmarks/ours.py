@@ -1,4 +1,4 @@
-"""The contestant `framework run`, as a user would start it; what it stored is read and checked when it has ended."""
+"""The contestant `framework run`, started as a user would. Its stored state is checked when it has ended."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def _run(task: Task, times: Path, printed: Path, said: Path) -> Ended:
 
 
 def _counted(task: Task, printed: Path) -> tuple[int, int]:
-    """How many records were counted, and of how many keys."""
+    """The numbers of counted records and of keys."""
     states = list(_states(task, printed))
     total = sum(sum(state.values()) for _, state in states)
     if task.options.get("sums"):
@@ -51,7 +51,7 @@ def _counted(task: Task, printed: Path) -> tuple[int, int]:
 
 
 def _states(task: Task, printed: Path) -> Iterator[tuple[int, dict[Any, Any]]]:
-    """Position and state of each partition; what the memory store had is all printed, without positions."""
+    """The position and state of each partition. The memory store has no positions: its state is printed."""
     settings: Mapping[str, str] = task.options["settings"]
     if settings["store"] == "memory":
         with printed.open("rb") as lines:

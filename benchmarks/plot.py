@@ -12,7 +12,7 @@ _OTHERS: Final = "#8d99ae"
 
 
 def draw(report: Report, directory: Path) -> Path:
-    """Draw the bars on a logarithmic axis, the longest on top; gives the file. Needs matplotlib."""
+    """Draw the bars on a logarithmic axis, the longest on top. Returns the file. Needs matplotlib."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

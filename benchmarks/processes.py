@@ -1,4 +1,4 @@
-"""Processes that are measured."""
+"""Runs a process and measures its use of the CPU and of memory."""
 
 import os
 import re
@@ -21,12 +21,12 @@ class Ended:
     """A process that has ended."""
 
     status: int
-    """Its exit status; negative, the number of the signal that ended it."""
+    """Its exit status. A negative number is that of the signal that ended it."""
     in_time: bool
     cpu_seconds: float
-    """In user and system mode, of the process and those of its children that it waited for."""
+    """CPU time in user and system mode, of the process and the children that it waited for."""
     peak_rss: int
-    """Bytes."""
+    """Peak memory, in bytes."""
 
 
 def run_to_end(
@@ -39,7 +39,7 @@ def run_to_end(
     *,
     nested: bool = False,
 ) -> Ended:
-    """Run a command, which is killed when the time is over: with all that it started, unless `nested` in another."""
+    """Run a command. It is killed when the time is over, with all its child processes unless `nested`."""
     deadline = time.monotonic() + seconds
     with stdout.open("wb") as out, stderr.open("ab") as err:
         process = subprocess.Popen(
@@ -76,7 +76,7 @@ def _wait(process: "subprocess.Popen[bytes]", deadline: float, kill: Callable[[]
 
 
 def _peak_rss(pid: int) -> int:
-    """So far, as Linux tells it; 0 elsewhere. What wait4 tells is at least what the parent had when it started it."""
+    """Peak memory so far in bytes, on Linux; 0 elsewhere. wait4 never reports less than the parent had at the start."""
     try:
         found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     except OSError:

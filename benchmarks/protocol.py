@@ -1,4 +1,4 @@
-"""What a contestant is told, and tells. It runs in every contestant's own environment, so it imports nothing else.
+"""The task of a contestant, and its result. It runs in each contestant's environment, so it imports nothing else.
 
 A contestant is a command. The variable BENCHMARK holds its task, a JSON object: `bootstrap_servers`, `topic`,
 `partitions`, `records`, `keys` (how many different ones there are), `total` (the sum of the field n of all values),
@@ -23,7 +23,7 @@ __all__ = ["Task", "read_task", "report"]
 
 @dataclass(frozen=True)
 class Task:
-    """What the variable BENCHMARK says."""
+    """The content of the variable BENCHMARK."""
 
     bootstrap_servers: str
     topic: str
@@ -48,4 +48,4 @@ def read_task() -> Task:
 def report(records: int, keys: "int | None", first: float, last: float, **measured: float) -> None:
     """Print the result."""
     result = {"records": records, "keys": keys, "first": first, "last": last, **measured}
-    print(json.dumps(result), flush=True)  # noqa: T201 - it is what the harness reads
+    print(json.dumps(result), flush=True)  # noqa: T201 - the harness reads it

@@ -1,4 +1,4 @@
-"""The report of a suite that measures records a second."""
+"""The report of a suite that measures rates in records a second."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -16,7 +16,7 @@ _MEGABYTE: Final = 1_000_000
 
 
 def report_rates(name: str, entries: Sequence[Entry], verdicts: Sequence[Verdict], *, baseline: str) -> Report:
-    """The entries' rates, also as multiples of a baseline's, the name of one of them."""
+    """The entries' rates, also as multiples of that of the entry `baseline`."""
     measured = [entry for entry in entries if entry.runs]
     return Report(
         name=name,

@@ -1,4 +1,4 @@
-"""What a suite found: printed as tables, saved as JSON, drawn as a plot."""
+"""The results of a suite: printed as tables, saved as JSON, drawn as a plot."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -29,30 +29,30 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a suite found."""
+    """The results of a suite."""
 
     name: str
     rows: Sequence[Mapping[str, str]]
-    """The table; each has the same columns."""
+    """The rows of the table. All have the same columns."""
     settings: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     """Version, durability and settings of each contestant."""
     data: Any
-    """All of it, for JSON."""
+    """All figures, for JSON."""
     bars: Sequence[Bar]
     unit: str
-    """Of the bars."""
+    """The unit of the bars."""
     verdicts: Sequence[Verdict] = ()
     targets: Sequence[Measured] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
-    """Who could not be measured, and why."""
+    """The contestants that could not be measured, and why."""
     is_sound: bool = True
-    """Nobody who could be had did wrong."""
+    """Whether no contestant that ran has failed."""
     notes: Sequence[str] = ()
-    """What the reader should know."""
+    """Notes for the reader."""
 
     @property
     def passes(self) -> bool:
-        """Whether every floor and target that was measured is kept, and nobody failed."""
+        """Whether all measured floors and targets are met, and no contestant failed."""
         floors = all(verdict.is_kept for verdict in self.verdicts)
         return self.is_sound and floors and all(one.is_kept for one in self.targets)
 
@@ -112,7 +112,7 @@ def _word(is_kept: bool) -> str:
 
 
 def save_report(report: Report, directory: Path, settings: Mapping[str, Any]) -> Path:
-    """Save it as JSON, which also tells the machine and what was asked for; gives the file."""
+    """Save the report as JSON, with the machine and the options. Returns the file."""
     document = {
         "suite": report.name,
         "machine": machine(),

@@ -1,4 +1,4 @@
-"""A session: the broker, its topics and what the caller asked for, for as long as it lasts."""
+"""A session: the broker, its topics, and the options of the caller."""
 
 import shutil
 import tempfile
@@ -21,23 +21,23 @@ __all__ = ["Session", "Settings"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the caller asked for."""
+    """The options of the caller."""
 
     quick: bool
     records: int
     """The usual number of records."""
     runs: int
     contestants: Sequence[str]
-    """Globs; empty: those that the suite chooses."""
+    """Globs of contestants. If empty, the suite chooses."""
 
     @property
     def repetitions(self) -> int:
-        """How often to measure what is measured in runs, but once in a hurry."""
+        """The number of runs of each measurement; 1 with `--quick`."""
         return 1 if self.quick else self.runs
 
 
 class Session:
-    """As a context manager: ends the broker, and deletes what it left."""
+    """A context manager, which ends the broker and deletes its files."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -54,12 +54,12 @@ class Session:
 
     @cached_property
     def bootstrap_servers(self) -> str:
-        """Of the broker, which is started when it is first asked for."""
+        """The address of the broker, which is started at the first use."""
         self.say(f"starting Apache Kafka {VERSION}")
         return self._stack.enter_context(Broker(self.directory)).bootstrap_servers
 
     def topic(self, traffic: Traffic) -> Topic:
-        """A topic with this traffic, filled the first time it is asked for."""
+        """A topic with this traffic, which is filled at its first use."""
         if traffic not in self._topics:
             self.say(f"filling a topic: {traffic}")
             self._topics[traffic] = fill(self.bootstrap_servers, traffic)
@@ -70,16 +70,16 @@ class Session:
         return Path(tempfile.mkdtemp(dir=self.directory, prefix=f"{name}-"))
 
     def discard(self, directory: Path) -> None:
-        """Delete what a scratch directory took."""
+        """Delete a scratch directory."""
         shutil.rmtree(directory)
 
     def keep(self, directory: Path, name: str) -> Path:
-        """Keep a directory beyond the session, in place of the one that was kept under that name before."""
+        """Keep a directory beyond the session. It replaces an earlier one with the same name."""
         kept = CACHE / "failed" / name
         shutil.rmtree(kept, ignore_errors=True)
         kept.parent.mkdir(exist_ok=True)
         return directory.rename(kept)
 
     def say(self, what: str) -> None:
-        """Tell the person who waits."""
+        """Show a message to the waiting user."""
         click.echo(f"{datetime.now():%H:%M:%S} {what}", err=True)

@@ -1,4 +1,4 @@
-"""The floors: how many times as fast framework must be, in one run of the benchmarks."""
+"""The floors: the factors by which framework must be faster than others, in one run of the benchmarks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ __all__ = ["FLOORS", "Floor", "Measured", "Target", "Verdict", "judge"]
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """One of ours must be at least so many times as fast as another contestant."""
+    """The contestant `ours` must have at least `at_least` times the rate of the contestant `other`."""
 
     ours: str
     other: str
@@ -28,7 +28,7 @@ class Verdict:
     floor: Floor
     ratio: float
     records: int
-    """Over how many records the other one was measured."""
+    """Number of records over which the other contestant was measured."""
 
     @property
     def is_kept(self) -> bool:
@@ -37,13 +37,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a figure of framework itself must be."""
+    """A limit for a figure of framework itself."""
 
     what: str
     limit: float
     unit: str = ""
     is_least: bool = False
-    """Whether the figure must be so much at least, rather than at the most."""
+    """Whether the limit is a lower one, rather than an upper one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,20 +15,20 @@ __all__ = ["Topic", "Traffic", "fill"]
 _CHUNK: Final = 10_000
 _MOST_QUEUED: Final = 200_000
 _VALUES: Final = 10_000
-"""So many different values go around."""
+"""Number of different values."""
 _SECONDS: Final = 120.0
 _SYLLABLES: Final = ("ka", "lo", "mi", "ter", "so", "ver", "ne", "du", "ra", "bel", "tis", "on", "ex", "pa", "qui", " ")
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What a topic is filled with: a record of the default takes about 105 bytes in the log."""
+    """The records of a topic. By default, a record takes about 105 bytes in the log."""
 
     records: int
     keys: int = 100_000
-    """Keys are drawn uniformly from so many."""
+    """Number of keys, which are drawn uniformly."""
     value_size: int = 86
-    """Bytes of a value: JSON, an object with a number from 100 to 999, n, and some text."""
+    """Size of a value in bytes. It is a JSON object with a number `n` from 100 to 999, and some text."""
     compression: str = "none"
     partitions: int = 4
     seed: int = 1
@@ -42,18 +42,18 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic that is filled, and what must be found in it."""
+    """A filled topic, and the right results for it."""
 
     name: str
     traffic: Traffic
     keys: int
-    """Distinct keys."""
+    """Number of distinct keys."""
     total: int
     """The sum of all n."""
 
 
 def fill(servers: str, traffic: Traffic) -> Topic:
-    """Create a topic and fill it. Raises RuntimeError where it then does not hold what was sent."""
+    """Create a topic and fill it. Raises RuntimeError if it does not hold all sent records then."""
     name = create_topic(servers, traffic.partitions, {"retention.ms": "-1"})
     producer = Producer(
         {
@@ -64,7 +64,7 @@ def fill(servers: str, traffic: Traffic) -> Topic:
             "linger.ms": 20,
             "queue.buffering.max.messages": 0,
             "queue.buffering.max.kbytes": 2_097_151,
-            "log_level": 3,  # it has to wait for a broker that is new
+            "log_level": 3,  # it has to wait for a new broker
         }
     )
     seen, total = bytearray(traffic.keys), 0
@@ -83,7 +83,7 @@ def fill(servers: str, traffic: Traffic) -> Topic:
 
 def _chunks(traffic: Traffic) -> Iterator[list[tuple[int, int, bytes]]]:
     """Key, number and value of each record."""
-    chance = random.Random(traffic.seed)  # noqa: S311 - the same again from its seed
+    chance = random.Random(traffic.seed)  # noqa: S311 - repeatable from its seed
     values = [_value(chance, traffic.value_size) for _ in range(_VALUES)]
     keys = range(traffic.keys)
     for begin in range(0, traffic.records, _CHUNK):

@@ -21,11 +21,11 @@ _END_SECONDS: Final = 30.0
 
 
 class WorkerError(Exception):
-    """A worker ended by itself, or did not come so far in time."""
+    """A worker ended unexpectedly, or did not get far enough in time."""
 
 
 class Note(NamedTuple):
-    """So many records of a partition were applied at that time; none: it was assigned."""
+    """The number of records of a partition that were applied at that time; 0 if it was just assigned."""
 
     time: float
     partition: int
@@ -33,7 +33,7 @@ class Note(NamedTuple):
 
 
 class Worker:
-    """One process."""
+    """One worker process."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", directory: Path, notes: Path, began: float) -> None:
         self.began = began
@@ -42,26 +42,26 @@ class Worker:
         self._notes = notes
 
     def notes(self) -> list[Note]:
-        """What it has noted so far."""
+        """Its notes so far."""
         if not self._notes.exists():
             return []
         lines = [line.split() for line in self._notes.read_text().splitlines()]
         return [Note(float(at), int(partition), int(records)) for at, partition, records in lines]
 
     def wait_until(self, is_so: Callable[[], bool], seconds: float = 60.0) -> None:
-        """Raises `WorkerError` where it does not come to that."""
+        """Wait until `is_so()` is true. Raises `WorkerError` if it is not true in time, or the worker ends."""
         deadline = time.monotonic() + seconds
         while not is_so():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise WorkerError(f"a worker came to nothing: {self._last_words()}")
+                raise WorkerError(f"a worker ended, or did not get far enough in time: {self._last_words()}")
             time.sleep(_LOOK_EVERY)
 
     def wait_for_partitions(self, count: int) -> None:
-        """Until it has been assigned so many."""
+        """Wait until it has been assigned this number of partitions."""
         self.wait_until(lambda: len({note.partition for note in self.notes()}) >= count)
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Send a signal, unless it has ended, and wait. Raises `WorkerError` where it fails at a peaceful end."""
+        """Send a signal, unless it has ended, and wait. Raises `WorkerError` if an orderly end fails."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         self.wait(_END_SECONDS)
@@ -69,7 +69,7 @@ class Worker:
             raise WorkerError(f"a worker ended with {self.process.returncode}: {self._last_words()}")
 
     def wait(self, seconds: float) -> None:
-        """Until it ends by itself; kills it if it does not."""
+        """Wait until it ends by itself, and kill it if it does not."""
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -82,10 +82,10 @@ class Worker:
 
 
 class Workers:
-    """Workers of one group, over one topic and one state directory; none is left at the end of the context."""
+    """Workers of one group, topic and state directory. All are ended at the end of the context."""
 
     def __init__(self, session: Session, topic: str, plugin: str, *options: str) -> None:
-        """`plugin`: the name of a module of `benchmarks.plugins`."""
+        """`plugin` is the name of a module of `benchmarks.plugins`."""
         self.directory = session.scratch("workers")
         self.group = self.directory.name
         self.state = self.directory / "state"
@@ -104,7 +104,7 @@ class Workers:
         self.all: list[Worker] = []
 
     def start(self) -> Worker:
-        """One more."""
+        """Start another worker."""
         directory = self.directory / str(len(self.all))
         directory.mkdir()
         notes = directory / "notes"
@@ -118,7 +118,7 @@ class Workers:
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=said,
-                process_group=0,  # Ctrl-C is for the benchmark, which ends its workers
+                process_group=0,  # so that Ctrl-C reaches only the benchmark, which ends its workers
             )
         worker = Worker(process, directory, notes, began)
         self.all.append(worker)

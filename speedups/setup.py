@@ -1,4 +1,4 @@
-"""The extensions; all else is in pyproject.toml."""
+"""The C extensions. Other settings are in pyproject.toml."""
 
 from setuptools import Extension, setup
 

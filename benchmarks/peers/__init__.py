@@ -1,1 +1,1 @@
-"""What framework is measured next to: a module or a folder for each."""
+"""The peers that framework is compared with: a module or a folder for each."""

@@ -1,4 +1,4 @@
-"""confluent-kafka's consume with large batches, and a dict. Option `consumer`: further settings of its consumer."""
+"""confluent-kafka's consume with large batches, and a dict. The option `consumer` has further settings."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""aiokafka's fetcher alone: batches are taken from it as they came, and only their offsets are looked at.
+"""aiokafka's fetcher alone: batches are taken from it unchanged, and only their offsets are read.
 
 No Python program that reads with this client can be faster. It reaches into aiokafka's internals.
 """
@@ -31,7 +31,7 @@ async def consume() -> None:
 
 
 def drain(fetcher: Fetcher) -> int:
-    """Take all that is fetched, and let the fetcher go on behind it; gives how many offsets that was."""
+    """Take all that is fetched, and let the fetcher go on behind it. Returns the number of offsets."""
     taken = 0
     while fetcher._records:
         tp, result = fetcher._records.popitem(last=False)

@@ -24,8 +24,8 @@ def java_command(
 ) -> list[str]:
     """The command that runs the class in `source`, named like its file, on JAVA_OPTIONS and `options`.
 
-    Fetches the jars of `coordinates` (group:artifact:version) with Maven, and compiles, what it has not yet.
-    Raises RuntimeError with the tool's words where that fails.
+    Fetches the jars of `coordinates` (group:artifact:version) with Maven and compiles the class, unless cached.
+    Raises RuntimeError with the tool's output if that fails.
     """
     name = source.parent.name
     pom = _pom([*coordinates, _LOGGING])
@@ -38,7 +38,7 @@ def java_command(
 
 
 def _once(name: str, made_from: bytes, make: Callable[[Path], None]) -> Path:
-    """A folder of the cache, made anew only when what it is made from has changed."""
+    """A folder of the cache, which is made again only when its sources have changed."""
     target = _CACHE / f"{name}-{hashlib.sha256(made_from).hexdigest()[:16]}"
     if target.is_dir():
         return target
@@ -49,7 +49,7 @@ def _once(name: str, made_from: bytes, make: Callable[[Path], None]) -> Path:
         try:
             made.rename(target)
         except OSError:
-            if not target.is_dir():  # else another run has made it meanwhile
+            if not target.is_dir():  # unless another run has made it meanwhile
                 raise
     return target
 

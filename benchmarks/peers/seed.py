@@ -52,7 +52,7 @@ class LocalState:
 
 
 class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Keeps the state's files when partitions go, and seeks to behind them when partitions come."""
+    """Writes the state's files when partitions are revoked, and seeks to the stored offsets when they are assigned."""
 
     def __init__(self, consumer: AIOKafkaConsumer, state: LocalState) -> None:
         self._consumer = consumer

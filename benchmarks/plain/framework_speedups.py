@@ -1,3 +1,3 @@
-"""Stands in the way of the accelerator, so that a run is measured without it."""
+"""Shadows the accelerator, so that a run is measured without it."""
 
 raise ModuleNotFoundError("measured without framework-speedups", name="framework_speedups")

@@ -1,4 +1,4 @@
-"""Plugins that refuse one record in so many: what failures cost them, record by record and in batches."""
+"""Plugins that refuse one record in `one_in`. They measure the cost of failures, record by record and in batches."""
 
 import random
 from bisect import bisect_left
@@ -9,20 +9,20 @@ from framework import Batch, Options, Output, Processor, Record, State, TopicPar
 __all__ = ["CountBatches", "CountRecords", "CountRefusing", "ListBatches", "ListRecords", "ListRefusing", "SumBatches"]
 
 _KEPT: Final = 10
-"""So many of its latest offsets are kept for each key, by those that keep lists."""
+"""Number of latest offsets that the plugins with lists keep for each key."""
 _NEVER: Final = 1 << 62
 _OFFSETS: Final = 1_200_000
-"""Records beyond these are all good."""
+"""Bad records have offsets below this one. All later records are good."""
 
 
 class FailingOptions(Options):
-    """How often they fail."""
+    """The rate of failures."""
 
     one_in: int = _NEVER
 
 
 class _Failing(Processor):
-    """Refuses one record in `one_in`; which ones, is drawn at random, and the same in each run."""
+    """Refuses one record in `one_in`. The records are drawn at random, and the same in each run."""
 
     api_version = 1
     Options = FailingOptions
@@ -38,7 +38,7 @@ class _Failing(Processor):
             raise ValueError("one of the bad ones")
 
     def _good(self, batch: Batch) -> int:
-        """How many records come before the first bad one."""
+        """Number of records before the first bad one."""
         first = batch.offsets[0]
         return min(self._bad_offsets[bisect_left(self._bad_offsets, first)] - first, len(batch))
 
@@ -110,7 +110,7 @@ class ListRefusing(ListRecords):
 
 
 class SumBatches(_Failing):
-    """Adds up what JSON values say for each key, many at once."""
+    """Adds up a field of JSON values for each key, many at once."""
 
     value_format = "json"
 

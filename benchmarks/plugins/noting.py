@@ -1,4 +1,4 @@
-"""keycount, which notes in the file BENCHMARK_NOTES when it applied how many records of which partition."""
+"""keycount, which writes the time and number of the applied records of a partition to the file BENCHMARK_NOTES."""
 
 import os
 import time
@@ -14,7 +14,7 @@ _notes = os.open(os.environ["BENCHMARK_NOTES"], os.O_WRONLY | os.O_CREAT | os.O_
 
 
 def _note(partition: int, records: int) -> None:
-    """At once, since this process may be killed."""
+    """Write a note at once, because this process may be killed."""
     os.write(_notes, f"{time.time()} {partition} {records}\n".encode())
 
 

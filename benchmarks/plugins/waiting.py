@@ -1,7 +1,7 @@
-"""keycount over records whose values are the time of their making, which notes how long some waited, for what.
+"""keycount over records whose values are their creation times. It notes for some records how long they waited.
 
-BENCHMARK_NOTES names the file: a line for each of these records, with that time, and when it was applied and stored,
-all in nanoseconds since the epoch.
+BENCHMARK_NOTES names the file: a line for each of these records, with the times when it was created, applied
+and stored, in nanoseconds since the epoch.
 """
 
 import atexit
@@ -19,11 +19,11 @@ from framework import Batch, Output, State, TopicPartition, hookimpl
 __all__ = ["Waiting", "framework_assigned", "framework_checkpoint_saved", "framework_processors"]
 
 _SAMPLES: Final = 20
-"""Records of a batch that are looked at, at the most."""
+"""Largest number of records of a batch to note."""
 
 _path: Final = Path(os.environ["BENCHMARK_NOTES"])
 _applied: Final[dict[int, deque[tuple[int, int, int]]]] = {}
-"""Of each partition: offset, time made and time applied."""
+"""For each partition: offsets, creation times and times of application."""
 _stored: Final[list[tuple[int, int, int]]] = []
 
 

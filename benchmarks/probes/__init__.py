@@ -1,1 +1,1 @@
-"""Processes of our own that a suite starts, so that each measurement has its memory and its event loop for itself."""
+"""Probes: processes that a suite starts, so that each measurement has its own memory and event loop."""

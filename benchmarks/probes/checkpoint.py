@@ -21,9 +21,9 @@ from framework.stores.sqlite import SqliteStore
 
 _WARM_UP: Final = 3
 _IDLE: Final = 1.0
-"""Seconds in which nothing happens, to see what the machine does to a loop."""
+"""Time without work, to measure the machine's own effect on the event loop, in seconds."""
 _PAUSE: Final = 0.01
-"""Seconds between two checkpoints."""
+"""Time between two checkpoints, in seconds."""
 _MANY_BYTES: Final = 1 << 60
 
 
@@ -34,12 +34,12 @@ class _Measured:
     capture: float
     save: float
     cpu: float
-    """Seconds that all threads of the process computed during both."""
+    """CPU time of all threads of the process during both, in seconds."""
     bytes: int
     stall: float
     stall_cpu: float
     folds: bool
-    """Whether it carried some of a new base."""
+    """Whether it had pieces of a new base."""
 
 
 class _Bench:
@@ -47,14 +47,14 @@ class _Bench:
 
     def __init__(self, directory: Path, codec: str, keys: int, run_io: IOThread, probe: StallProbe) -> None:
         self._keys = keys
-        self._chance = random.Random(1)  # noqa: S311 - the same again from its seed
+        self._chance = random.Random(1)  # noqa: S311 - repeatable from its seed
         self._run_io = run_io
         self._probe = probe
         self._store = SqliteStore(directory)
         self._tasks = keycount_assignment(codec).tasks
 
     async def start(self) -> None:
-        """Fill the memory of all tasks, and have them run."""
+        """Fill the memory of all tasks, and set them to running."""
         for task in self._tasks:
             [claim] = await self._run_io(self._store.claim, [task.unit], _accept)
             task.move(TaskStatus.LOADING)
@@ -64,7 +64,7 @@ class _Bench:
             task.move(TaskStatus.RUNNING)
 
     async def fold(self, changes: int) -> list[_Measured]:
-        """Checkpoints until each task has a new base, which begins with the first of them that finds changes there."""
+        """Checkpoint until each task has a new base. It begins with the task's first checkpoint that has changes."""
         for stored in self._store.stored():
             task = self._tasks[stored.unit.partition]
             task.keep(Claim(task.epoch, _as_if_of_rows(stored)))
@@ -74,7 +74,7 @@ class _Bench:
         return measured[:-1]
 
     async def checkpoint(self, changes: int) -> _Measured:
-        """Apply records of so many keys, and store what they changed."""
+        """Apply records of this number of keys, and store their changes."""
         await self._apply(changes)
         await asyncio.sleep(_PAUSE)
         self._probe.take()
@@ -101,11 +101,11 @@ class _Bench:
 
 
 def _accept(unit: Unit, stored: StoredUnit | None) -> None:
-    """The store is empty."""
+    """Accept each claim, because the store is empty."""
 
 
 def _as_if_of_rows(stored: StoredUnit) -> StoredUnit:
-    """What makes a task begin a new base."""
+    """Make a task begin a new base."""
     tables = {name: replace(table, base_bytes=0, bytes=_MANY_BYTES) for name, table in stored.tables.items()}
     return replace(stored, tables=tables)
 

@@ -1,4 +1,4 @@
-"""Sends records at a steady rate, evenly over the partitions; each value is the time of its making, in nanoseconds."""
+"""Sends records at a steady rate, evenly over the partitions; each value is its creation time, in nanoseconds."""
 
 import time
 from typing import Final
@@ -15,7 +15,7 @@ _FLUSH_SECONDS: Final = 30.0
 
 
 def send_steadily(servers: str, topic: str, *, partitions: int, rate: float, seconds: float) -> float:
-    """Gives the rate that was reached."""
+    """Returns the rate that was reached."""
     producer = Producer({"bootstrap.servers": servers, "linger.ms": 1, "queue.buffering.max.messages": 0})
     began = time.monotonic()
     sent, elapsed = 0, 0.0

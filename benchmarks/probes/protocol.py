@@ -23,7 +23,7 @@ class ProbeError(Exception):
 
 
 def run_probe(session: Session, name: str, task: Mapping[str, Any], seconds: float = 300.0) -> Any:
-    """What the probe of that name, a module beside this one, found. Raises `ProbeError` with its last words."""
+    """Run the probe with this name, a module beside this one. Returns its result. Raises `ProbeError`."""
     directory = session.scratch(name)
     printed, said = directory / "printed", directory / "said"
     ended = run_to_end(_command(name), _environment(task), directory, printed, said, seconds)
@@ -37,7 +37,7 @@ def run_probe(session: Session, name: str, task: Mapping[str, Any], seconds: flo
 
 @contextmanager
 def probe_beside(session: Session, name: str, task: Mapping[str, Any]) -> Iterator[None]:
-    """Have a probe run until the end of the context. Raises `ProbeError` where it has ended before."""
+    """Run a probe until the end of the context. Raises `ProbeError` if it ended before."""
     directory = session.scratch(name)
     with (directory / "said").open("wb") as said:
         process = subprocess.Popen(
@@ -47,7 +47,7 @@ def probe_beside(session: Session, name: str, task: Mapping[str, Any]) -> Iterat
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=said,
-            process_group=0,  # Ctrl-C is for the suite, which ends it
+            process_group=0,  # so that Ctrl-C reaches only the suite, which ends it
         )
     try:
         yield
@@ -74,4 +74,4 @@ def read_task() -> dict[str, Any]:
 
 def report(result: Any) -> None:
     """Print the result."""
-    print(json.dumps(result), flush=True)  # noqa: T201 - it is what the suite reads
+    print(json.dumps(result), flush=True)  # noqa: T201 - the suite reads it

@@ -1,4 +1,4 @@
-"""Restores the states that a directory holds, as the runtime does after a start."""
+"""Restores the states in a directory, as the runtime does after a start."""
 
 import asyncio
 import os
@@ -20,11 +20,11 @@ from framework.runtime.ports import Committed, LogRange, Source
 from framework.stores.sqlite import SqliteStore
 
 _IDLE: Final = 1.0
-"""Seconds in which nothing happens, to see what the machine does to a loop."""
+"""Time without work, to measure the machine's own effect on the event loop, in seconds."""
 
 
 class _Log:
-    """As much of a source as a loader asks of one: logs without records, of which nothing is committed."""
+    """The part of a source that a loader uses: logs without records and without committed offsets."""
 
     async def log_ranges(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, LogRange]:
         return dict.fromkeys(partitions, LogRange(0, 0))
@@ -63,7 +63,7 @@ async def _restore(task: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _go_elsewhere(assignment: Assignment) -> None:
-    """A rebalance that gives all partitions to others, until the memory of the states is let go."""
+    """A rebalance that revokes all partitions. Returns when the memory of the states is freed."""
     before = asyncio.all_tasks()
     assignment.let_go()
     assignment.take_up({})
@@ -71,7 +71,7 @@ async def _go_elsewhere(assignment: Assignment) -> None:
 
 
 def _memory() -> int:
-    """Of this process, in bytes, as Linux tells it; 0 elsewhere."""
+    """The memory of this process, in bytes, on Linux; 0 elsewhere."""
     try:
         pages = Path("/proc/self/statm").read_text().split()[1]
     except OSError:

@@ -1,4 +1,4 @@
-"""How long the event loop stood still."""
+"""Measures how long the event loop was blocked."""
 
 import asyncio
 import time
@@ -11,15 +11,15 @@ _TICK: Final = 0.001
 
 
 class Stall(NamedTuple):
-    """A time without a turn of the loop, nothing subtracted: never shorter than a tick."""
+    """The time between two ticks of the loop. It is never shorter than a tick."""
 
     seconds: float
     cpu_seconds: float
-    """What all threads of the process computed meanwhile; the rest was waiting for the disk or for a core."""
+    """CPU time of all threads of the process meanwhile. The rest was spent waiting for the disk or for a core."""
 
 
 class StallProbe:
-    """Ticks each millisecond, as an asynchronous context manager, and notes the longest time between two ticks."""
+    """An async context manager that ticks each millisecond, and records the longest time between two ticks."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -37,7 +37,7 @@ class StallProbe:
         self._next.cancel()
 
     def take(self) -> Stall:
-        """The longest since the last call, up to now."""
+        """The longest stall since the last call."""
         self._note()
         longest, self._longest = self._longest, Stall(0.0, 0.0)
         return longest

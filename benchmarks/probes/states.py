@@ -1,4 +1,4 @@
-"""Writes states that count so many keys in the sqlite store, through the runtime's own captures."""
+"""Writes states with a given number of keys to the sqlite store, through the runtime's own captures."""
 
 import asyncio
 import random
@@ -19,13 +19,13 @@ from framework.table import Table
 __all__ = ["numbered_keys"]
 
 _ROWS: Final = 200
-"""A row of changes holds this part of the keys, if there are rows of changes at all."""
+"""A row of changes has one key in this number, if there are rows of changes."""
 _MOST_ROW_BYTES: Final = 0.9
-"""Of the base's; where rows outweigh the base, a new one would begin."""
+"""The part of the base's size that rows of changes may have. Larger rows would begin a new base."""
 
 
 def numbered_keys(keys: int, partition: int, partitions: int) -> Iterator[tuple[str, int]]:
-    """What a partition's state holds: its share of the keys, each with a count of its own."""
+    """The state of a partition: its share of the keys, each with a different count."""
     return ((f"key-{number:06d}", number) for number in range(partition, keys, partitions))
 
 
@@ -42,14 +42,14 @@ class _Writer:
     version: int = 0
 
     async def base(self) -> int:
-        """Write it all as a base; gives its bytes."""
+        """Write the whole state as a base. Returns its size in bytes."""
         self.capture.rewrites = True
         return await self._save()
 
     async def rows(self, most_bytes: float) -> None:
         """Write changes, row by row."""
         keys = list(self.table)
-        chance = random.Random(self.unit.partition)  # noqa: S311 - the same again from its seed
+        chance = random.Random(self.unit.partition)  # noqa: S311 - repeatable from its seed
         written = 0
         while written < most_bytes:
             changed = chance.sample(keys, max(1, len(keys) // _ROWS))

@@ -11,7 +11,7 @@ __all__ = ["SUITES", "Suite", "suite"]
 
 
 class Suite(Protocol):
-    """What a module of this package has."""
+    """The members of each module of this package."""
 
     DESCRIPTION: str
     RECORDS: int
@@ -28,5 +28,5 @@ SUITES: Final[Mapping[str, str]] = {name: f"{__name__}.{name}" for name in _NAME
 
 
 def suite(name: str) -> Suite:
-    """The suite of that name."""
+    """The suite with this name."""
     return cast(Suite, importlib.import_module(SUITES[name]))

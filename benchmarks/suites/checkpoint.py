@@ -1,4 +1,4 @@
-"""What a checkpoint costs, by the size of the state and by how much of it changed."""
+"""The cost of a checkpoint, by the size of the state and the number of changed keys."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
@@ -15,7 +15,7 @@ QUICK_RECORDS: Final = 100_000
 _SIZES: Final = (10_000, 100_000, 1_000_000, 10_000_000)
 _CHANGES: Final = (1, 10, 100, 1_000, 10_000, 100_000)
 _CHANGES_AT: Final = 1_000_000
-"""Keys of the state of which more and less changes, or of the largest."""
+"""Number of keys of the state for which the number of changes varies, at most that of the largest state."""
 _USUAL_CHANGES: Final = 1_000
 _CHECKPOINTS: Final = 15
 _CODECS: Final = ("msgpack", "json")
@@ -64,7 +64,7 @@ def _measure(session: Session, codec: str, keys: int, sizes: Sequence[int]) -> I
 
 
 def _of_phase(phases: Sequence[Mapping[str, Any]], name: str, changes: int) -> list[Row]:
-    """Its checkpoints, without those of another kind: a new base begins when it is due."""
+    """The checkpoints of the phase without those of another kind, as a new base begins when it is due."""
     return [
         one
         for phase in phases

@@ -1,4 +1,4 @@
-"""What bad records cost: the rate where one in a hundred is skipped, as a part of the rate where none is bad."""
+"""The cost of bad records: the rate when one in a hundred is skipped, as a part of the rate without bad records."""
 
 import json
 import os
@@ -41,7 +41,7 @@ class _Rates:
 
     plugin: str
     good: list[float] = field(default_factory=list)
-    """Where no record is bad."""
+    """Rates of the runs without bad records."""
     bad: list[float] = field(default_factory=list)
 
     @property

@@ -1,4 +1,4 @@
-"""Records a second of framework alone, by the number of partitions and of processes."""
+"""The rate of framework alone, by the numbers of partitions and of processes."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -19,16 +19,16 @@ _SHARED: Final = 4
 """Partitions that several processes share."""
 _PROCESSES: Final = (1, 2)
 _SHARED_TIMES: Final = 10
-"""As many records as usual: all processes must be at work for a while."""
+"""Multiple of the usual number of records, so that all processes work for a while."""
 _SOON: Final = "--kafka=heartbeat_interval_ms=200"
-"""Hears of the other process before the records are all read."""
+"""Notices the other process before all records are read."""
 _SECONDS: Final = 120.0
 
 Row = dict[str, Any]
 
 
 def run(session: Session) -> Report:
-    """One process over topics of more and more partitions; then two that share one."""
+    """Measure one process over topics of more and more partitions, then two processes that share a topic."""
     usual = session.settings.records
     entries = [Entry(named("ours"), session.topic(Traffic(usual, partitions=count))) for count in _PARTITIONS]
     measure(session, entries)
@@ -59,7 +59,7 @@ def _shared_rates(session: Session, topic: Topic, processes: int) -> list[float]
 
 
 def _shared_rate(session: Session, topic: Topic, processes: int) -> float:
-    """Of all together, from when the last one has begun until the first one has nothing left to do."""
+    """The rate of all processes together, from the start of the last one until the first one has no more records."""
     with Workers(session, topic.name, "noting", "--stop-at-end", _SOON) as workers:
         for _ in range(processes):
             workers.start()

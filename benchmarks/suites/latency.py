@@ -1,4 +1,4 @@
-"""How long a record waits, from its making until it is applied and until it is stored."""
+"""The time from the creation of a record until it is applied, and until it is stored."""
 
 from collections.abc import Iterator, Sequence
 from statistics import quantiles
@@ -19,7 +19,7 @@ _PARTITIONS: Final = 4
 _SECONDS: Final = 6.0
 _QUICK_SECONDS: Final = 2.0
 _WARM_UP: Final = 1.0
-"""Records made in the first of these seconds are not counted."""
+"""Warm-up time, in seconds. Records that are created in it are not counted."""
 _KINDS: Final = ("applied", "stored")
 
 Row = dict[str, Any]
@@ -68,7 +68,7 @@ def _measure(session: Session, rate: int, interval: str) -> Row:
 
 
 def _waits(worker: Worker) -> list[tuple[float, float]]:
-    """Seconds until applied and stored."""
+    """Times until records were applied and stored, in seconds."""
     lines = (worker.directory / "waits").read_text().splitlines()
     times = [tuple(map(int, line.split())) for line in lines]
     first = min(made for made, _, _ in times) + _WARM_UP * 1e9

@@ -1,4 +1,4 @@
-"""How long partitions stand still when a second worker comes, leaves, and is killed, under steady traffic."""
+"""The time without progress when a second worker joins, leaves, and is killed, under steady traffic."""
 
 import signal
 import time
@@ -13,15 +13,15 @@ from benchmarks.session import Session
 from benchmarks.workers import WorkerError, Workers
 from tests.brokers.traffic import create_topic
 
-DESCRIPTION: Final = "how long partitions stand still as a second worker comes and goes; --records: keys of large state"
+DESCRIPTION: Final = "time without progress as a second worker joins and leaves; --records: keys of large state"
 RECORDS: Final = 1_000_000
 QUICK_RECORDS: Final = 0
 _PARTITIONS: Final = 16
 _RATE: Final = 5_000
 _SETTLING: Final = 2.0
-"""Seconds of steady work before each event."""
+"""Time of steady work before each event, in seconds."""
 _WATCHED: Final = {"joins": 6.0, "leaves": 5.0, "is killed": 16.0}
-"""What the second worker does, and for how many seconds partitions are watched from then on."""
+"""The events of the second worker, and the time for which partitions are watched after each, in seconds."""
 _CYCLE: Final = ("joins", "leaves", "joins", "is killed")
 _QUICK_CYCLE: Final = ("joins", "leaves")
 
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 
 def run(session: Session) -> Report:
-    """A worker is always there; a second one comes and goes, several times, with small state and with large."""
+    """Run one worker all the time, and let a second one join and leave several times, with small and large state."""
     sizes = [0, session.settings.records] if session.settings.records else [0]
     rows = [row for keys in sizes for row in _measure(session, keys)]
     return Report(
@@ -37,7 +37,7 @@ def run(session: Session) -> Report:
         rows=[_cells(row) for row in rows],
         data=rows,
         bars=list(_bars(rows)),
-        unit="seconds that a partition stands still",
+        unit="seconds without progress of a partition",
         notes=[
             f"{_PARTITIONS} partitions, {_RATE:,} records/s over them all, keycount, sqlite, msgpack; from the last "
             "record before to the first one after; medians over partitions and repetitions",
@@ -59,14 +59,14 @@ def _measure(session: Session, keys: int) -> Iterator[Row]:
 
 
 class _Standstill(NamedTuple):
-    """The longest time in which nothing of a partition was applied."""
+    """The longest time in which no record of a partition was applied."""
 
     seconds: float
     has_moved: bool
 
 
 def _run_cycle(session: Session, keys: int, cycle: Sequence[str]) -> Iterator[tuple[str, list[_Standstill]]]:
-    """What each event did to the partitions."""
+    """The effect of each event on the partitions."""
     topic = create_topic(session.bootstrap_servers, _PARTITIONS)
     with Workers(session, topic, "noting") as workers:
         if keys:
@@ -104,7 +104,7 @@ def _happen(workers: Workers, event: str) -> None:
 
 
 def _standstills(workers: Workers, since: float) -> list[_Standstill]:
-    """Of each partition. Raises `WorkerError` for one of which nothing was applied any more."""
+    """The pause of each partition. Raises `WorkerError` for a partition without any further record."""
     applied: list[list[tuple[float, int]]] = [[] for _ in range(_PARTITIONS)]
     for number, worker in enumerate(workers.all):
         for note in worker.notes():

@@ -1,4 +1,4 @@
-"""How soon a worker that has state goes on: the restore itself, and the time from exec to the first applied record."""
+"""The time until a worker with state continues: the restore, and the time from exec to the first applied record."""
 
 from collections.abc import Iterator, Sequence
 from statistics import median
@@ -17,9 +17,9 @@ RECORDS: Final = 10_000_000
 QUICK_RECORDS: Final = 200_000
 _SIZES: Final = (1_000_000, 10_000_000)
 _LAYOUTS: Final = (("msgpack", False), ("json", False), ("msgpack", True))
-"""Codecs, and whether there are as many bytes in rows of changes as in the base."""
+"""Codecs, and whether rows of changes have as many bytes as the base."""
 _OFTEN_UP_TO: Final = 1_000_000
-"""Keys; more are restored once, and without rows of changes, which take minutes to write."""
+"""Number of keys. Larger states are restored once, and without rows of changes, which take minutes to write."""
 _STARTS: Final = (0, 100_000, 1_000_000)
 _START_RECORDS: Final = 10_000
 _START_SECONDS: Final = 60.0
@@ -93,7 +93,7 @@ def _start(session: Session, topic: Topic, keys: int) -> Row:
 
 
 def _start_once(session: Session, topic: Topic, keys: int) -> float:
-    """From exec to the first record applied."""
+    """The time from exec to the first applied record, in seconds."""
     with Workers(session, topic.name, "noting", "--stop-at-end") as workers:
         if keys:
             where = {"directory": str(workers.state), "group": workers.group, "plugin": "noting", "topic": topic.name}

@@ -1,4 +1,4 @@
-"""How sizes of values, numbers of keys and compression change the rate: one of them at a time."""
+"""The effect on the rate of the size of values, the number of keys and compression, one at a time."""
 
 from dataclasses import replace
 from typing import Final

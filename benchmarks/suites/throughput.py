@@ -1,4 +1,4 @@
-"""Records a second of every contestant, from a topic that is full."""
+"""The rate of each contestant, from a filled topic."""
 
 from typing import Final
 

@@ -19,7 +19,7 @@ from framework.table import Table, stored_key
 __all__ = ["BaseBudget", "Capture"]
 
 _BASE_KEYS_PER_CHANGE: Final = 2
-"""A checkpoint may always write so many keys of a new base for each changed key, so that the base gets finished."""
+"""Keys of a new base that a checkpoint may write for each changed key at least, so that the base gets finished."""
 
 
 @dataclass(slots=True)

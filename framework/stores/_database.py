@@ -338,7 +338,7 @@ def database_errors(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         if isinstance(error, _MISUSE):
-            advice = "start again; please report it if it comes back"
+            advice = "start again; please report the error if it occurs again"
         elif code in _MACHINE_ERRORS:
             advice = _MACHINE_ERRORS[code]
         else:

@@ -56,7 +56,7 @@ def another_owner(stored: StoredUnit | None, unit: Unit, epoch: int) -> FencedEr
 def outcome_of(stored: StoredUnit | None, checkpoint: Checkpoint) -> Outcome:
     """The outcome of saving `checkpoint` over the unit `stored`. After `SAVED`, the caller must store it.
 
-    Raises `InternalError` if the checkpoint has no progress, or goes back behind the stored progress.
+    Raises `InternalError` if the checkpoint has no progress, or if its progress is behind the stored one.
     """
     if stored is None or stored.epoch != checkpoint.epoch:
         return _refused(another_owner(stored, checkpoint.unit, checkpoint.epoch))
@@ -88,7 +88,7 @@ def _check_progress(stored: StoredUnit, checkpoint: Checkpoint) -> None:
         if progress.last_offset < before.last_offset or _position(progress) < _position(before):
             raise InternalError(
                 f"{stored.unit}: a checkpoint with last offset {progress.last_offset} and position {progress.position} "
-                f"of {key} goes back behind the stored {before.last_offset} and {before.position}; it was not saved. "
+                f"of {key} is behind the stored {before.last_offset} and {before.position}; it was not saved. "
                 "Please report this"
             )
 

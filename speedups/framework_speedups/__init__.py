@@ -1,4 +1,4 @@
-"""Reads fetched Kafka record batches, and holds tables of state, in C. `framework` uses it where it is installed."""
+"""C code that reads fetched Kafka record batches and holds tables of state. `framework` uses it if it is installed."""
 
 from framework_speedups._native import Batch, Columns, batches, crc32c
 from framework_speedups._table import Table

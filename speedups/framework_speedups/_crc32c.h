@@ -1,4 +1,4 @@
-/* CRC-32C (Castagnoli): by the CPU's instructions for it where it has them, else by tables, eight bytes at a time. */
+/* CRC-32C (Castagnoli), with the CPU's instructions if it has them, else with tables for eight bytes at a time. */
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,9 +1,9 @@
 /* Columns of fetched record batches, of Kafka's message format v2, straight from their bytes.
  *
- * `batches` cuts the bytes of a fetch into batches and reads their headers. `Columns` walks over the records of some of them
- * once, and notes where key, value and headers of each lie: an array, in which no Python object stands for a record.
- * Columns are made from it when they are asked for. Bytes are trusted in nothing: whatever they say, it is checked
- * against where they end before it is followed.
+ * `batches` splits the bytes of a fetch into batches and reads their headers. `Columns` parses the records of batches
+ * once, and stores the places of key, value and headers of each record in an array, without a Python object for each
+ * record. Its methods make columns from that array. All lengths in the bytes are checked before they are used, because
+ * the bytes may be damaged.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -16,7 +16,8 @@
 
 #include "_crc32c.h"
 
-/* Where the fields of a batch's header lie. The length counts from behind itself, the checksum from the attributes on. */
+/* Offsets of the fields of a batch's header. The length counts the bytes after itself. The checksum covers the bytes
+ * from the attributes on. */
 enum {
     BASE_OFFSET = 0, LENGTH = 8, AFTER_LENGTH = 12, MAGIC = 16, CRC = 17, ATTRIBUTES = 21, LAST_OFFSET_DELTA = 23,
     FIRST_TIMESTAMP = 27, MAX_TIMESTAMP = 35, PRODUCER_ID = 43, COUNT = 57, HEADER_SIZE = 61
@@ -30,7 +31,7 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *data; /* all bytes of the fetch, in which the batch goes from start to end */
+    PyObject *data; /* all bytes of the fetch; the batch is from start to end */
     Py_ssize_t start, end;
     long long base_offset, next_offset, first_timestamp, max_timestamp, producer_id;
     uint32_t crc;
@@ -40,20 +41,20 @@ typedef struct {
 } Batch;
 
 typedef struct {
-    const uint8_t *key, *value, *end; /* the headers go from the end of the value to that of the record */
+    const uint8_t *key, *value, *end; /* the headers are between the end of the value and the end of the record */
     int64_t offset, timestamp;
     int32_t key_size, value_size; /* -1: null */
 } Record;
 
 typedef struct {
     PyObject_HEAD
-    PyObject *kept_alive;  /* what the records lie in: a list of bytes; of a slice, the columns that it is cut from */
-    Record *owned;         /* to be freed with this object; of a slice, NULL */
-    const Record *records; /* the first */
+    PyObject *kept_alive;  /* owner of the memory: a list of bytes; for a slice, the columns that it is a part of */
+    Record *owned;         /* freed with this object; NULL for a slice */
+    const Record *records; /* the first record */
     Py_ssize_t length;
 } Columns;
 
-/* Bytes yet to be read. */
+/* The bytes that are not read yet. */
 typedef struct {
     const uint8_t *at, *end;
 } Cursor;
@@ -70,7 +71,7 @@ static uint64_t big_endian_64(const uint8_t *at)
     return (uint64_t)big_endian_32(at) << 32 | big_endian_32(at + 4);
 }
 
-/* Gives whether there was a whole one. */
+/* Returns whether a complete integer was read. */
 static inline int read_varint(Cursor *cursor, int64_t *value)
 {
     uint64_t bits = 0;
@@ -85,7 +86,7 @@ static inline int read_varint(Cursor *cursor, int64_t *value)
     return 0;
 }
 
-/* ---- Batch: the header of a batch, and where its bytes are */
+/* ---- Batch: the header of a batch, and the place of its bytes */
 
 static void batch_dealloc(PyObject *self)
 {
@@ -122,11 +123,11 @@ static PyMemberDef batch_members[] = {
     {NULL}
 };
 static PyGetSetDef batch_getters[] = {
-    {"data", batch_data, NULL, "A copy of its bytes.", NULL},
+    {"data", batch_data, NULL, "A copy of the batch's bytes.", NULL},
     {NULL}
 };
 static PyMethodDef batch_methods[] = {
-    {"validate_crc", batch_validate_crc, METH_NOARGS, "Whether its bytes are those that were written."},
+    {"validate_crc", batch_validate_crc, METH_NOARGS, "Whether the checksum matches the batch's bytes."},
     {NULL}
 };
 static PyType_Slot batch_slots[] = {
@@ -144,7 +145,7 @@ static PyType_Spec batch_spec = {
     .slots = batch_slots,
 };
 
-/* The batch from `start` to `end`, at least a whole header. */
+/* The batch from `start` to `end`, which must be at least as long as a header. */
 static PyObject *batch_new(PyTypeObject *type, PyObject *data, Py_ssize_t start, Py_ssize_t end)
 {
     const uint8_t *header = (const uint8_t *)PyBytes_AsString(data) + start;
@@ -173,7 +174,8 @@ static PyObject *batch_new(PyTypeObject *type, PyObject *data, Py_ssize_t start,
     return (PyObject *)batch;
 }
 
-/* Where the batch at `start` ends; `start`, where no whole one of this format begins; -1, where it cannot be right. */
+/* The end of the batch at `start`; `start` if no complete batch of this format begins there; -1 with an error set if it
+ * is damaged. */
 static Py_ssize_t batch_end(const uint8_t *bytes, Py_ssize_t start, Py_ssize_t size)
 {
     if (size - start <= MAGIC || bytes[start + MAGIC] != THIS_MAGIC)
@@ -211,9 +213,9 @@ failed:
     return NULL;
 }
 
-/* ---- The walk. What is wrong with a record is told in words; NULL: nothing. */
+/* ---- Parsing of records. The functions return a text that describes the error, NULL for none. */
 
-/* A length, and as many bytes; a negative length means null. */
+/* Read a length, and as many bytes. A negative length means null. */
 static inline const char *read_bytes(Cursor *cursor, const uint8_t **at, int32_t *size)
 {
     int64_t length;
@@ -249,7 +251,7 @@ static const char *skip_headers(Cursor *cursor)
     int32_t size;
     const char *wrong;
     if (!read_varint(cursor, &count) || count < 0)
-        return "its number of headers is none";
+        return "its number of headers is invalid";
     for (; count > 0; count--) {
         if ((wrong = read_bytes(cursor, &at, &size)) != NULL)
             return wrong;
@@ -261,19 +263,19 @@ static const char *skip_headers(Cursor *cursor)
     return NULL;
 }
 
-/* The record that begins at the cursor. `delta`: of the offset before it; moves on. */
+/* Read the record at the cursor. `delta` is the offset delta of the record before, and becomes that of this record. */
 static const char *read_record(Cursor *cursor, const Batch *batch, int64_t *delta, Record *record)
 {
     int64_t length, timestamp_delta, offset_delta;
     const char *wrong;
     if (!read_varint(cursor, &length) || length < 1 || length > cursor->end - cursor->at)
         return "its length goes beyond the batch";
-    Cursor inside = {cursor->at + 1, cursor->at + length}; /* one byte of attributes, of which none is used */
+    Cursor inside = {cursor->at + 1, cursor->at + length}; /* skips one byte of attributes, which are not used */
     cursor->at = inside.end;
     if (!read_varint(&inside, &timestamp_delta) || !read_varint(&inside, &offset_delta))
         return "its timestamp or offset is cut short";
     if (offset_delta <= *delta || offset_delta > batch->last_offset_delta)
-        return "its offset is not between those around it";
+        return "its offset is out of order, or not in the batch";
     *delta = offset_delta;
     record->end = inside.end;
     record->offset = batch->base_offset + offset_delta;
@@ -284,10 +286,10 @@ static const char *read_record(Cursor *cursor, const Batch *batch, int64_t *delt
         || (wrong = read_bytes(&inside, &record->value, &record->value_size)) != NULL
         || (wrong = skip_headers(&inside)) != NULL)
         return wrong;
-    return inside.at == inside.end ? NULL : "it has bytes to spare";
+    return inside.at == inside.end ? NULL : "it is longer than its fields";
 }
 
-/* ---- Columns: made of batches */
+/* ---- Columns: construction from batches */
 
 static void columns_dealloc(PyObject *self)
 {
@@ -310,7 +312,7 @@ static Columns *columns_alloc(PyTypeObject *type, PyObject *kept_alive, const Re
     return columns;
 }
 
-/* Make room for as many records, with reserve where it was too little before; gives whether there is. */
+/* Allocate memory for this number of records, with a reserve if there was too little. Returns whether it succeeded. */
 static int make_room(Columns *columns, Py_ssize_t *room, Py_ssize_t wanted)
 {
     if (wanted <= *room)
@@ -328,7 +330,7 @@ static int make_room(Columns *columns, Py_ssize_t *room, Py_ssize_t wanted)
     return 1;
 }
 
-/* The bytes that hold the batch's records, kept alive by `columns`, and where in them they are. */
+/* The decompressed bytes of the batch's records, and their place in them. `columns` keeps them alive. */
 static int find_records(Columns *columns, const Batch *batch, PyObject *decompress, Cursor *cursor)
 {
     int compression = batch->attributes & COMPRESSION_BITS;
@@ -339,7 +341,7 @@ static int find_records(Columns *columns, const Batch *batch, PyObject *decompre
         return 0;
     int found = 0;
     if (!PyBytes_Check(bytes)) {
-        PyErr_SetString(PyExc_TypeError, "decompressing did not give bytes");
+        PyErr_SetString(PyExc_TypeError, "decompress did not return bytes");
     } else if (PyList_Append(columns->kept_alive, bytes) == 0) {
         const uint8_t *first = (const uint8_t *)PyBytes_AsString(bytes);
         cursor->at = compression == 0 ? first + batch->start + HEADER_SIZE : first;
@@ -350,7 +352,7 @@ static int find_records(Columns *columns, const Batch *batch, PyObject *decompre
     return found;
 }
 
-/* Add the records of a batch from offset `position` on; gives whether they are all right. */
+/* Add the records of a batch from offset `position` on. Returns whether all records are valid. */
 static int add_batch(Columns *columns, Py_ssize_t *room, const Batch *batch, int64_t position, PyObject *decompress)
 {
     Cursor cursor;
@@ -359,7 +361,7 @@ static int add_batch(Columns *columns, Py_ssize_t *room, const Batch *batch, int
     if (!find_records(columns, batch, decompress, &cursor))
         return 0;
     if (batch->count < 0 || batch->count > (cursor.end - cursor.at) / SMALLEST_RECORD)
-        wrong = "there is no room for so many";
+        wrong = "the batch is too short for that number of records";
     else if (!make_room(columns, room, columns->length + batch->count))
         return 0;
     for (int64_t delta = -1; wrong == NULL && number < batch->count; number++) {
@@ -368,7 +370,7 @@ static int add_batch(Columns *columns, Py_ssize_t *room, const Batch *batch, int
             columns->length += record->offset >= position;
     }
     if (wrong == NULL && cursor.at != cursor.end)
-        wrong = "more follows after it, the last";
+        wrong = "more bytes follow after this last record";
     if (wrong != NULL)
         PyErr_Format(
             PyExc_ValueError, "record %d of %d in the batch at offset %lld: %s",
@@ -376,7 +378,7 @@ static int add_batch(Columns *columns, Py_ssize_t *room, const Batch *batch, int
     return wrong == NULL;
 }
 
-/* Gives whether these are batches that follow each other; `most`: as many records as fit into them uncompressed. */
+/* Returns whether these are batches in order. Sets `most` to the number of records that fit into them uncompressed. */
 static int check_batches(PyObject *batches, const State *state, Py_ssize_t *most)
 {
     long long least = 0;
@@ -437,17 +439,17 @@ static PyObject *columns_slice(PyObject *self, PyObject *positions)
     const Columns *columns = (Columns *)self;
     Py_ssize_t start, stop, step;
     if (!PySlice_Check(positions))
-        return PyErr_Format(PyExc_TypeError, "columns are cut into slices, not into single ones");
+        return PyErr_Format(PyExc_TypeError, "columns are indexed by slices, not by integers");
     if (PySlice_Unpack(positions, &start, &stop, &step) < 0)
         return NULL;
     if (step != 1)
-        return PyErr_Format(PyExc_ValueError, "a slice of columns leaves none out: its step is 1, not %zd", step);
+        return PyErr_Format(PyExc_ValueError, "the step of a slice of columns must be 1, not %zd", step);
     Py_ssize_t length = PySlice_AdjustIndices(columns->length, &start, &stop, step);
-    PyObject *owner = columns->owned == NULL ? columns->kept_alive : self; /* slices of slices do not make a chain */
+    PyObject *owner = columns->owned == NULL ? columns->kept_alive : self; /* no chain of slices */
     return (PyObject *)columns_alloc(Py_TYPE(self), owner, length == 0 ? columns->records : columns->records + start, length);
 }
 
-/* A list of what `make` makes of each record. */
+/* A list of the results of `make` for each record. */
 static inline PyObject *column(PyObject *self, PyObject *(*make)(const Record *))
 {
     const Columns *columns = (Columns *)self;
@@ -494,7 +496,7 @@ static PyObject *make_value(const Record *record)
     return bytes_or_none(record->value, record->value_size);
 }
 
-/* Reads a header; the walk has checked that there is one. */
+/* Read a header. The parser has checked that it is complete. */
 static PyObject *make_header(Cursor *cursor)
 {
     const uint8_t *name = cursor->at, *value = cursor->at;
@@ -531,7 +533,7 @@ static PyObject *columns_offsets(PyObject *self, PyObject *Py_UNUSED(ignored))
     const Columns *columns = (Columns *)self;
     int64_t first = columns->length == 0 ? 0 : columns->records[0].offset;
     int64_t stop = columns->length == 0 ? 0 : columns->records[columns->length - 1].offset + 1;
-    if (stop - first == columns->length) /* offsets rise, so there are no gaps */
+    if (stop - first == columns->length) /* offsets are increasing, so there are no gaps */
         return PyObject_CallFunction((PyObject *)&PyRange_Type, "LL", (long long)first, (long long)stop);
     return column(self, make_offset);
 }
@@ -562,16 +564,17 @@ static PyObject *columns_headers(PyObject *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyMethodDef columns_methods[] = {
-    {"offsets", columns_offsets, METH_NOARGS, "A range where there are no gaps."},
+    {"offsets", columns_offsets, METH_NOARGS, "A range if there are no gaps, else a list."},
     {"timestamps", columns_timestamps, METH_NOARGS, "In milliseconds since the epoch."},
-    {"keys", columns_keys, METH_NOARGS, "Bytes, or None."},
+    {"keys", columns_keys, METH_NOARGS, "Bytes or None."},
     {"values", columns_values, METH_NOARGS, "Bytes, or None."},
     {"headers", columns_headers, METH_NOARGS, "Tuples of pairs: a text, and bytes or None."},
-    {"key_texts", columns_key_texts, METH_NOARGS, "Keys as text. Raises UnicodeDecodeError where one is not UTF-8."},
+    {"key_texts", columns_key_texts, METH_NOARGS,
+     "Keys as text. Raises UnicodeDecodeError for a key that is not UTF-8."},
     {NULL}
 };
 static PyType_Slot columns_slots[] = {
-    {Py_tp_doc, "Records of fetched batches, from which columns are made when somebody asks for them."},
+    {Py_tp_doc, "Records of fetched batches. Each column is made when its method is called."},
     {Py_tp_new, columns_new},
     {Py_tp_dealloc, columns_dealloc},
     {Py_tp_methods, columns_methods},
@@ -601,7 +604,7 @@ static PyObject *crc32c_of(PyObject *Py_UNUSED(module), PyObject *args, PyObject
 }
 
 static PyMethodDef module_methods[] = {
-    {"batches", batches, METH_O, "The whole batches of message format v2 with which fetched bytes begin."},
+    {"batches", batches, METH_O, "The complete batches of message format v2 at the beginning of fetched bytes."},
     {"crc32c", (PyCFunction)(void (*)(void))crc32c_of, METH_VARARGS | METH_KEYWORDS,
      "The CRC-32C of bytes. portable: without the instructions that this CPU may have for it."},
     {NULL}

@@ -5,7 +5,7 @@ from typing_extensions import Buffer
 
 @final
 class Batch:
-    """The header of a batch, and where its bytes are."""
+    """The header of a batch, and the place of its bytes."""
 
     base_offset: int
     next_offset: int
@@ -18,14 +18,14 @@ class Batch:
 
 @final
 class Columns:
-    """Records of fetched batches, from which columns are made when somebody asks for them."""
+    """Records of fetched batches. Each column is made when its method is called."""
 
     def __new__(
         cls, batches: Iterable[Batch], position: int = 0, decompress: Callable[[int, bytes], bytes] | None = None
     ) -> Columns:
-        """The records of these batches from offset `position` on. Raises `ValueError` where bytes are damaged.
+        """The records of these batches from offset `position` on. Raises `ValueError` for damaged bytes.
 
-        `decompress` gets the number of a codec, and the compressed records.
+        `decompress` is called with the number of a compression codec and the compressed records.
         """
 
     def __len__(self) -> int: ...
@@ -38,7 +38,7 @@ class Columns:
     def key_texts(self) -> Sequence[str | None]: ...
 
 def batches(data: bytes, /) -> list[Batch]:
-    """The whole batches of message format v2 with which `data` begins. Raises `ValueError` where it is damaged."""
+    """The complete batches of message format v2 at the beginning of `data`. Raises `ValueError` for damaged bytes."""
 
 def crc32c(data: Buffer, /, *, portable: bool = False) -> int:
-    """The CRC-32C; `portable`: without the instructions that this CPU may have for it."""
+    """The CRC-32C of the data. With `portable`, the CPU's instructions for it are not used."""

@@ -1,10 +1,10 @@
-/* A table in C: the engine of a state.
+/* A table in C: an implementation of a state.
  *
- * The plain twin is PlainTable in framework/table.py; it says what each method does. A subclass names what it lends in
- * `helpers`: a frozenset of immutable types, and five objects that struct Table describes.
+ * PlainTable in framework/table.py is the implementation in Python, and documents each method. A subclass provides
+ * `helpers`: a frozenset of immutable types, and the five objects that struct Table describes.
  *
- * Looking for a key may run its own __hash__ and __eq__, and these may call the table. So what is borrowed from a
- * container is kept alive while such a call runs.
+ * Looking up a key may run its own __hash__ and __eq__, and these may call the table. So an object that is borrowed
+ * from a container is kept alive during such a call.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -16,26 +16,26 @@ typedef struct {
     PyObject_HEAD
     PyObject *data;       /* a dict */
     PyObject *changed;    /* a set of keys */
-    PyObject *deleted;    /* a set of keys: those of the changed ones that were deleted at some time */
+    PyObject *deleted;    /* a set of the changed keys that were deleted at some time */
     PyObject *tallied;    /* a dict of counts by key */
-    char tallying;        /* whether there may be any */
-    PyObject *undo;       /* a dict of values from before by key, or NULL */
+    char tallying;        /* 0: `tallied` is empty */
+    PyObject *undo;       /* a dict of values at begin_undo, by key; NULL while undo is off */
     PyObject *removed;    /* a dict of key objects that were deleted since undo began, by themselves */
-    PyObject *listed;     /* a list of lists of keys: tallied since undo began */
-    PyObject *since_undo; /* a dict of counts by key: the same, looked through */
+    PyObject *listed;     /* a list of lists of keys that were tallied since undo began */
+    PyObject *since_undo; /* a dict of counts of the keys that were in `listed` before it had to be searched */
     PyObject *broken;     /* an exception, or NULL */
-    PyObject *helpers;    /* owns those that follow */
+    PyObject *helpers;    /* a tuple that owns the following objects */
     PyObject *immutable;   /* a frozenset of types */
     PyObject *copied;      /* makes a deep copy of a value */
-    PyObject *missing;     /* stands for no value in `undo` */
+    PyObject *missing;     /* marks keys without a value in `undo` */
     PyObject *tally_error; /* makes an exception of a key and its value */
-    PyObject *stored_key;  /* gives the key object that a dict holds for a key */
-    PyObject *check_key;   /* raises for what cannot be a key */
+    PyObject *stored_key;  /* returns the key object of a dict that equals a key */
+    PyObject *check_key;   /* raises for an invalid key */
 } Table;
 
 /* ---- Types */
 
-/* Whether a value cannot change in place; -1 with an error set. */
+/* 1 if a value cannot change in place, else 0; -1 with an error set. */
 static inline int is_immutable(const Table *self, PyObject *value)
 {
     PyTypeObject *type = Py_TYPE(value);
@@ -52,7 +52,7 @@ static inline int is_simple_key(PyObject *key)
     return type == &PyUnicode_Type || type == &PyBytes_Type || type == &PyLong_Type || key == Py_None;
 }
 
-/* 0 for what can be a key, else -1 with an error set. */
+/* 0 for a valid key, else -1 with an error set. */
 static inline int check_key(const Table *self, PyObject *key)
 {
     if (is_simple_key(key))
@@ -69,7 +69,7 @@ static inline int check_key(const Table *self, PyObject *key)
     return result == NULL ? -1 : 0;
 }
 
-/* A new reference to the key object that a dict holds for a key; to the key itself where it holds none. */
+/* A new reference to the key object of a dict that equals a key; to the key itself if there is none. */
 static PyObject *stored_key(const Table *self, PyObject *dict, PyObject *key)
 {
     if (PyUnicode_CheckExact(key) || PyBytes_CheckExact(key))
@@ -100,7 +100,7 @@ static int has_only_immutable_values(const Table *self, PyObject *dict)
     return 1;
 }
 
-/* A deep copy: made here where a list or a dict holds nothing that can change in place. */
+/* A deep copy. It is made here, and not in Python, for a list or a dict without values that can change in place. */
 static PyObject *copy_of(const Table *self, PyObject *value)
 {
     int flat = 0;
@@ -118,9 +118,9 @@ static PyObject *copy_of(const Table *self, PyObject *value)
     return flat < 0 ? NULL : PyObject_CallFunctionObjArgs(self->copied, value, NULL);
 }
 
-/* ---- Half-done work */
+/* ---- Interrupted changes */
 
-/* After a step that leaves the table half-done when it fails: keeps the error in `broken`. */
+/* Store the error in `broken` after a step that failed and left the table half changed. */
 static int whole_or_broken(Table *self, int status)
 {
     if (status < 0 && self->broken == NULL) {
@@ -135,7 +135,7 @@ static int whole_or_broken(Table *self, int status)
     return status;
 }
 
-/* ---- Marking what is about to change */
+/* ---- Recording changes */
 
 static int add_to_set(PyObject *set, PyObject *key)
 {
@@ -145,14 +145,14 @@ static int add_to_set(PyObject *set, PyObject *key)
     return status;
 }
 
-/* A new reference to what a dict holds; NULL, also without an error, for nothing. */
+/* A new reference to a value of a dict; NULL without an error set if there is none, NULL with one after a failure. */
 static PyObject *find(PyObject *dict, PyObject *key)
 {
     PyObject *value = PyDict_GetItemWithError(dict, key);
     return Py_XNewRef(value);
 }
 
-/* Before the value of a key changes, NULL for none: with undo, remember it unless that is done. */
+/* Record a change before the value of a key changes; NULL: it has no value. With undo, keep the first old value. */
 static int mark(Table *self, PyObject *key, PyObject *value)
 {
     PyObject *undo = self->undo;
@@ -174,7 +174,7 @@ static int mark(Table *self, PyObject *key, PyObject *value)
     return status < 0 ? -1 : 0;
 }
 
-/* Before a key that is marked goes. */
+/* Called before a marked key is deleted. */
 static int mark_deleted(Table *self, PyObject *key)
 {
     if (self->undo == NULL)
@@ -188,7 +188,7 @@ static int mark_deleted(Table *self, PyObject *key)
     return status;
 }
 
-/* Mark each item of a list of keys, which nobody else has. */
+/* Mark each item of a list of keys. No other code may have a reference to the list. */
 static int mark_all(Table *self, PyObject *keys, int deleting)
 {
     Py_ssize_t size = keys == NULL ? -1 : PyList_Size(keys);
@@ -208,7 +208,7 @@ static int mark_all(Table *self, PyObject *keys, int deleting)
 
 /* ---- Tallies */
 
-/* Add a number to the count of a key, which is gone at 0. A key that comes in is checked. */
+/* Add a number to the count of a key. A count of 0 is removed. A new key is checked. */
 static int add_count(const Table *self, PyObject *counts, PyObject *key, long long number)
 {
     PyObject *count = PyDict_GetItemWithError(counts, key);
@@ -218,7 +218,7 @@ static int add_count(const Table *self, PyObject *counts, PyObject *key, long lo
     if (sum == -1 && PyErr_Occurred())
         return -1;
     sum += number;
-    if (sum == 0 || (count == NULL && number < 0)) /* what is not there cannot be taken away: raises KeyError */
+    if (sum == 0 || (count == NULL && number < 0)) /* raises KeyError for a key without a count */
         return PyDict_DelItem(counts, key);
     count = PyLong_FromLongLong(sum);
     int status = count == NULL ? -1 : PyDict_SetItem(counts, key, count);
@@ -226,12 +226,12 @@ static int add_count(const Table *self, PyObject *counts, PyObject *key, long lo
     return status;
 }
 
-/* Add a number to the counts of the first keys of a list; gives how many it came through. */
+/* Add a number to the counts of the first keys of a list. Returns the number of keys that succeeded. */
 static Py_ssize_t add_counts(const Table *self, PyObject *counts, PyObject *keys, Py_ssize_t size, long long number)
 {
     Py_ssize_t i = 0;
     for (; i < size; i++) {
-        PyObject *key = PyList_GetItem(keys, i); /* NULL where the list has got shorter */
+        PyObject *key = PyList_GetItem(keys, i); /* NULL if the list has become shorter */
         Py_XINCREF(key);
         int status = key == NULL ? -1 : add_count(self, counts, key, number);
         Py_XDECREF(key);
@@ -270,7 +270,7 @@ static PyObject *table_tally(PyObject *object, PyObject *given)
     return status < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-/* In place of the TypeError at hand, the one that names the key, with the former as its cause. */
+/* Replace the current TypeError by one that names the key, with the former as its cause. */
 static void set_tally_error(const Table *self, PyObject *key, PyObject *value)
 {
     PyObject *type, *cause, *traceback;
@@ -289,7 +289,7 @@ static void set_tally_error(const Table *self, PyObject *key, PyObject *value)
     Py_XDECREF(traceback);
 }
 
-/* Add a number to the value of a key, which is marked. */
+/* Add a number to the value of a marked key. */
 static int add_number(Table *self, PyObject *key, PyObject *number)
 {
     PyObject *value = find(self->data, key);
@@ -304,7 +304,7 @@ static int add_number(Table *self, PyObject *key, PyObject *number)
     return status;
 }
 
-/* The same for a count of tallies; `late`: one that came since undo began. */
+/* The same for a count of tallies. `late`: the tallies came after undo began. */
 static int add_tallied(Table *self, PyObject *key, long long count, int late)
 {
     if (count == 0)
@@ -320,7 +320,7 @@ static int add_tallied(Table *self, PyObject *key, long long count, int late)
     return status;
 }
 
-/* Take the count of a key out of a dict of counts; -1 with an error set, 0 for none. */
+/* Remove and return the count of a key in a dict of counts; 0 if there is none, -1 with an error set. */
 static long long take_count(PyObject *counts, PyObject *key)
 {
     PyObject *count = PyDict_GetItemWithError(counts, key);
@@ -330,7 +330,7 @@ static long long take_count(PyObject *counts, PyObject *key)
     return PyDict_DelItem(counts, key) < 0 ? -1 : number;
 }
 
-/* Look through what was tallied since undo began. */
+/* Move the keys in `listed` to counts in `since_undo`. */
 static int look_through(Table *self)
 {
     Py_ssize_t size;
@@ -347,7 +347,7 @@ static int look_through(Table *self)
     return 0;
 }
 
-/* Move what was tallied to the value of a key, whose object is the one that the tallies hold. */
+/* Add the tally of a key to its value. `key` must be the key object of the tallies. */
 static int move_stored(Table *self, PyObject *key)
 {
     long long count = take_count(self->tallied, key);
@@ -370,7 +370,7 @@ static int move_tally(Table *self, PyObject *key)
     return whole_or_broken(self, status);
 }
 
-/* Before a key is looked at: add to its value what was tallied. */
+/* Add the tally of a key to its value. Called before the key is read or written. */
 static inline int add_tally(Table *self, PyObject *key)
 {
     if (!self->tallying)
@@ -383,7 +383,7 @@ static inline int add_tally(Table *self, PyObject *key)
     return tallied == 1 ? move_tally(self, key) : tallied;
 }
 
-/* Take one count out of the tallies, and add it to its value. */
+/* Remove one count from the tallies, and add it to the value of its key. */
 static int move_last(Table *self, PyObject *popitem)
 {
     PyObject *item = PyObject_CallMethodObjArgs(self->tallied, popitem, NULL);
@@ -417,7 +417,7 @@ static int move_each(Table *self, Py_ssize_t most)
     return status;
 }
 
-/* 0, or -1 with an error set: the one that broke the table, where one did. */
+/* 0, or -1 with an error set, which is `broken` if the table is broken. */
 static int add_tallies(Table *self, Py_ssize_t most)
 {
     if (self->broken != NULL) {
@@ -436,7 +436,8 @@ static int add_all_tallies(Table *self)
 
 /* ---- The mapping's methods */
 
-/* A new reference to the value, which counts as changed if it can change; NULL, also without an error, for none. */
+/* A new reference to a value, which counts as changed if it can change in place. NULL without an error set if there is
+ * none, NULL with one after a failure. */
 static PyObject *value_of(Table *self, PyObject *key)
 {
     if (add_tally(self, key) < 0)
@@ -587,7 +588,7 @@ static PyObject *table_clear(PyObject *object, PyObject *Py_UNUSED(ignored))
     return status < 0 ? NULL : PyObject_CallMethod(self->data, "clear", NULL);
 }
 
-/* The same for each item of a list of keys, which nobody else has. */
+/* The same for each item of a list of keys. No other code may have a reference to the list. */
 static int check_keys(const Table *self, PyObject *keys)
 {
     Py_ssize_t size = PyList_Size(keys);
@@ -681,7 +682,7 @@ static int undo_tallies(Table *self)
     return status;
 }
 
-/* Delete a key, if it is there. */
+/* Delete a key if it exists. */
 static int discard(PyObject *dict, PyObject *key)
 {
     int status = PyDict_Contains(dict, key);
@@ -773,7 +774,7 @@ static PyObject *table_take_changed(PyObject *object, PyObject *Py_UNUSED(ignore
         Py_XDECREF(deleted);
         return NULL;
     }
-    Py_DECREF(self->changed); /* which the tuple holds as well */
+    Py_DECREF(self->changed); /* the tuple has references of its own */
     Py_DECREF(self->deleted);
     self->changed = changed;
     self->deleted = deleted;
@@ -830,7 +831,7 @@ static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *names)
     return (PyObject *)self;
 }
 
-/* There is no tp_clear: every cycle goes through a dict or an exception, which have one, so no method meets NULL. */
+/* There is no tp_clear, so that no method finds a member NULL. Each cycle has a dict or an exception, which have it. */
 static int table_traverse(PyObject *object, visitproc visit, void *arg)
 {
     Table *self = (Table *)object;
@@ -868,41 +869,42 @@ static void table_dealloc(PyObject *object)
 }
 
 static PyMemberDef table_members[] = {
-    {"broken", T_OBJECT, offsetof(Table, broken), READONLY, "The error that left the table other than it should be."},
+    {"broken", T_OBJECT, offsetof(Table, broken), READONLY,
+     "The error that left the table half changed; None for a sound table."},
     {NULL}
 };
 static PyGetSetDef table_getters[] = {
-    {"is_changed", table_is_changed, NULL, "Whether `take_changed` would give any key.", NULL},
-    {"touched", table_touched, NULL, "How many keys can be undone; of what was tallied, how many times.", NULL},
+    {"is_changed", table_is_changed, NULL, "Whether `take_changed` would return any key.", NULL},
+    {"touched", table_touched, NULL, "Number of changes since `begin_undo`: changed keys, and single tallies.", NULL},
     {NULL}
 };
 static PyMethodDef table_methods[] = {
     {"get", (PyCFunction)(void (*)(void))table_get, METH_FASTCALL | METH_KEYWORDS,
-     "The value of a key, which counts as changed if it can change in place; else `default`."},
+     "The value of a key, or `default`. A value that can change in place counts as changed."},
     {"keys", table_keys, METH_NOARGS, NULL},
     {"items", table_items, METH_NOARGS, NULL},
     {"values", table_values, METH_NOARGS, NULL},
     {"clear", table_clear, METH_NOARGS, NULL},
     {"update", (PyCFunction)(void (*)(void))table_update, METH_VARARGS | METH_KEYWORDS,
-     "As `dict.update`; the fast way to change many keys at once."},
+     "As `dict.update`. This is the fast way to change many keys at once."},
     {"tally", table_tally, METH_O,
-     "As `State.tally`. Raises `TypeError` and `ValueError` for what cannot be a key; nothing is counted then."},
+     "As `State.tally`. Raises `TypeError` or `ValueError` for an invalid key; nothing is counted then."},
     {"begin_undo", table_begin_undo, METH_NOARGS,
-     "From here, remember what was before; what an earlier call remembers is kept as changed."},
-    {"end_undo", table_end_undo, METH_NOARGS, "Keep what was changed since `begin_undo`."},
+     "Start recording for `undo`. Changes since an earlier call are kept, as by `end_undo`."},
+    {"end_undo", table_end_undo, METH_NOARGS, "Stop recording, and keep the changes since `begin_undo`."},
     {"undo", table_undo, METH_NOARGS,
-     "Bring back what was there at `begin_undo`, values changed in place included."},
+     "Restore the content at `begin_undo`, also of values that were changed in place."},
     {"add_tallies", table_add_tallies, METH_O,
-     "Add what was tallied to the values of that many keys at the most; gives how many keys are left."},
+     "Add the tallies of up to `most` keys to their values. Returns the number of keys left."},
     {"take_changed", table_take_changed, METH_NOARGS,
-     "Take out the keys that changed since the last call, gone or not; and those of them that were deleted."},
-    {"view", table_view, METH_NOARGS, "The data itself, to read without marking anything as changed."},
+     "Returns the keys that changed since the last call, and the subset of them that were deleted at some time."},
+    {"view", table_view, METH_NOARGS, "The data, for reading only. Nothing is marked as changed."},
     {"free", table_free, METH_O,
-     "Give back the memory of that many keys at the most, since nobody needs them; gives how many are left."},
+     "Remove up to `most` keys of a table that is no longer used, to free memory. Returns the number left."},
     {NULL}
 };
 static PyType_Slot table_slots[] = {
-    {Py_tp_doc, "A dict that knows which keys changed, counts tallies apart, and can undo."},
+    {Py_tp_doc, "A dict that tracks changed keys, counts tallies separately, and can undo changes."},
     {Py_tp_new, table_new},
     {Py_tp_dealloc, table_dealloc},
     {Py_tp_traverse, table_traverse},

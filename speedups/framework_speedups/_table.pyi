@@ -2,7 +2,7 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from typing import Any
 
 class Table:
-    """As `framework.table.PlainTable`, for a subclass that lends it `helpers`."""
+    """As `framework.table.PlainTable`. A subclass must provide `helpers`."""
 
     def __new__(cls, data: dict[Any, Any] | None = None) -> Table: ...
     def __getitem__(self, key: Any, /) -> Any: ...

@@ -199,9 +199,9 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "too many headers": (_record(0, 0, -1, -1, 2**62), "a length is cut short"),
     "a header without a name": (_record(0, 0, -1, -1, 1, -1, -1), "a header has no name"),
     "a header's name that is no text": (_record(0, 0, -1, -1, 1, 1, b"\xff", -1), "not UTF-8"),
-    "bytes behind the headers": (_record(*VALID, b"?"), "bytes to spare"),
-    "bytes behind the records": (_record(*VALID) + b"?", "more follows"),
-    "too few bytes": (b"", "no room"),
+    "bytes behind the headers": (_record(*VALID, b"?"), "longer than its fields"),
+    "bytes behind the records": (_record(*VALID) + b"?", "more bytes follow"),
+    "too few bytes": (b"", "too short"),
 }
 
 

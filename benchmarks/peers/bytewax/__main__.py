@@ -23,7 +23,7 @@ _STORES = 1
 
 
 class Count(StatefulBatchLogic[None, int, int]):  # type: ignore[misc]
-    """The count of one key, told at the end."""
+    """The count of one key, which is emitted at the end."""
 
     def __init__(self, count: int | None) -> None:
         self._count = count or 0

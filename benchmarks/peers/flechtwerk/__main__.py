@@ -65,7 +65,7 @@ async def create_changelog(admin: AIOKafkaAdminClient, task: Task) -> None:
 
 
 async def committed(admin: AIOKafkaAdminClient, group: str) -> int:
-    """How many records its transactions have committed."""
+    """Number of records that its transactions have committed."""
     offsets = await admin.list_consumer_group_offsets(group)
     return sum(max(0, offset.offset) for offset in offsets.values())
 

@@ -8,7 +8,7 @@ __all__ = ["KeyCount", "framework_processors"]
 
 
 class KeyCount(Processor):
-    """Counts the records of each key; those without a key count under null, which is not the empty key."""
+    """Counts the records of each key. Records without a key count under null, which is different from the empty key."""
 
     api_version = 1
 

@@ -15,18 +15,18 @@ __all__ = ["SumByKey", "SumOptions", "framework_processors"]
 Total = Decimal | int
 
 _PLACES: Final = 6144
-"""Decimals reach from 1E-6144 to 9.99…E+6144, as in IEEE 754's decimal128; a few bytes cannot claim more memory."""
+"""Decimals from 1E-6144 to 9.99…E+6144 are accepted, as in IEEE 754's decimal128. The limit bounds the memory that a
+few bytes such as `1e999999` can claim."""
 
 _EXACT: Final = Context(prec=4 * _PLACES, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, InvalidOperation])
-"""Room for the sum of 10**12000 such numbers: nothing is ever rounded."""
-
+"""Precise enough for the sum of 10**12000 such numbers without rounding."""
 
 _TEXT: Final = re.compile(r"[ \t]*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)[ \t]*")
-"""A number written as text: Python's own grammar also takes `nan`, `1_000` and digits of other scripts."""
+"""A number written as text. Python's own grammar would also accept `nan`, `1_000` and digits of other scripts."""
 
 
 class SumOptions(Options):
-    """What to sum, and how."""
+    """The field to sum, and the type of its numbers."""
 
     field: str = Field(
         pattern=r"^[^.]+(\.[^.]+)*$", description="The field of the value to sum; dots reach into objects: order.amount"
@@ -41,8 +41,8 @@ class SumOptions(Options):
 class SumByKey(Processor):
     """Sums a field of JSON or CSV values for each key, without rounding.
 
-    A number may also be written as text, as in CSV: `1576`, `-3.50`, `1e3`. A value that lacks the field, or has
-    something other than a number there, is refused.
+    A number may also be written as text, as in CSV: `1576`, `-3.50`, `1e3`. A record is refused if the field is missing
+    or is not a number.
     """
 
     api_version = 1
@@ -108,7 +108,7 @@ def _read_decimal(value: Any) -> Decimal:
 
 
 def _read_float(value: Any) -> Decimal:
-    """The nearest double, exactly: every double is a decimal of at most 1,074 places."""
+    """The exact value of the nearest double. Every double is a decimal with at most 1,074 places."""
     if type(value) is str:
         value = _number_in(value)
     if type(value) not in (int, float, Decimal):
@@ -123,13 +123,13 @@ def _read_float(value: Any) -> Decimal:
 
 
 def _number_in(text: str) -> Total:
-    """The number that a text holds, as the format json-decimal reads it: an int, or a decimal as it is written."""
+    """Parse a number as the format json-decimal does: an int, or a decimal with all written digits."""
     written = _TEXT.fullmatch(text)
     if written is None:
         raise ValueError("not a number")
     try:
         return int(written[1]) if written[1].lstrip("+-").isdecimal() else Decimal(written[1])
-    except (ValueError, InvalidOperation):  # more digits than Python takes, an exponent that no decimal can have
+    except (ValueError, InvalidOperation):  # more digits than Python parses, or an exponent out of range
         raise ValueError("too large or too small a number") from None
 
 
@@ -141,7 +141,7 @@ _READERS: Final[dict[str, Callable[[Any], Total]]] = {
 
 
 def _shown(value: Any) -> str:
-    """A value in a message: null, or its text, not too long."""
+    """The text of a value for messages, cut to 40 characters."""
     text = "null" if value is None else str(value) if isinstance(value, Decimal) else repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
