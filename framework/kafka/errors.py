@@ -50,7 +50,7 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
         "check the load of the broker and its in-sync replicas, or raise request_timeout_ms",
     ),
     errors.CorrelationIdError: Meaning(
-        "the answer does not belong to the request, so the server may not be Kafka",
+        "the response does not belong to the request, so the server may not be Kafka",
         "check that --bootstrap-servers names a listener of a Kafka broker",
     ),
     errors.StaleMetadata: Meaning("the list of brokers is out of date", _RETRY),
@@ -71,13 +71,13 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
         "the broker refused the credentials", "check sasl_plain_username, sasl_plain_password and sasl_mechanism"
     ),
     errors.AuthenticationMethodNotSupported: Meaning(
-        "the broker does not support this way to log in", "set sasl_mechanism to one that the broker enables"
+        "the broker does not support this authentication method", "set sasl_mechanism to one that the broker enables"
     ),
     errors.UnsupportedSaslMechanismError: Meaning(
         "the broker does not enable this SASL mechanism", "set sasl_mechanism to one that the broker enables"
     ),
     errors.IllegalSaslStateError: Meaning(
-        "the listener of the broker does not use SASL, or wants it first",
+        "the listener of the broker does not use SASL, or requires SASL first",
         "set security_protocol to that of the listener",
     ),
     errors.SecurityDisabled: Meaning("the broker has no security features enabled", "enable them on the broker"),
@@ -101,7 +101,7 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
         "the topic or the partition does not exist", "create it, or check its name"
     ),
     errors.InvalidTopicError: Meaning(
-        "this is no valid name of a topic, or that of an internal one",
+        "this is not a valid topic name, or it is the name of an internal topic",
         "use at most 249 letters, digits, dots, dashes and underscores",
     ),
     errors.TopicAlreadyExistsError: Meaning("the topic exists already", "use it, or choose another name"),
@@ -114,7 +114,7 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
         "the broker refuses a value of the configuration", "correct the value that the message names"
     ),
     errors.PolicyViolationError: Meaning(
-        "a policy of the cluster forbids this", "change the request, or ask who runs the cluster"
+        "a policy of the cluster forbids this", "change the request, or ask the administrator of the cluster"
     ),
     errors.LeaderNotAvailableError: Meaning(
         "the partition has no leader at the moment",
@@ -124,8 +124,8 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     errors.ReplicaNotAvailableError: Meaning("a replica of the partition is not available", _RETRY),
     errors.BrokerNotAvailableError: Meaning("a broker is not available", _RETRY),
     errors.ListenerNotFound: Meaning(
-        "the leader of the partition has no listener of the name that this client uses",
-        "give all brokers the same names of listeners",
+        "the leader of the partition has no listener with the name that this client uses",
+        "give the listeners the same names on all brokers",
     ),
     errors.NotControllerError: Meaning("another broker is the controller now", _RETRY),
     errors.KafkaStorageError: Meaning("the broker cannot use its disk", "check the disk and the log of the broker"),
@@ -136,8 +136,8 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
         "the group has no committed offset for the partition", "choose where to begin with --start"
     ),
     errors.CorruptRecordException: Meaning(
-        "records are damaged, or a compacted topic got one without a key",
-        "give each record of a compacted topic a key; else check the disks of the brokers",
+        "records are damaged, or a record without a key was sent to a compacted topic",
+        "give each record of a compacted topic a key; otherwise check the disks of the brokers",
     ),
     # Groups
     errors.InvalidGroupIdError: Meaning("the name of the group is empty or not allowed", "name another --group"),
@@ -151,15 +151,17 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     ),
     errors.CommitFailedError: Meaning(
         "the group gave the partitions to another member before the commit",
-        "nothing if it is rare; else raise max_poll_interval_ms and session_timeout_ms",
+        "nothing if it is rare; otherwise raise max_poll_interval_ms and session_timeout_ms",
     ),
-    errors.IllegalGenerationError: Meaning("the group was rebalanced meanwhile", "nothing: this worker joins again"),
+    errors.IllegalGenerationError: Meaning(
+        "the group was rebalanced in the meantime", "nothing: this worker joins again"
+    ),
     errors.UnknownMemberIdError: Meaning(
-        "the group has removed this member, which was silent for too long",
-        "nothing if it is rare; else raise session_timeout_ms",
+        "the group removed this member because it sent no heartbeat for too long",
+        "nothing if it is rare; otherwise raise session_timeout_ms",
     ),
     errors.RebalanceInProgressError: Meaning("the group is being rebalanced", "nothing: this worker joins again"),
-    errors.MemberIdRequired: Meaning("the group gives this member an id first", _RETRY),
+    errors.MemberIdRequired: Meaning("the group must first give this member an id", _RETRY),
     errors.GroupLoadInProgressError: Meaning("the broker still loads the group", _RETRY),
     errors.GroupCoordinatorNotAvailableError: Meaning(
         "the group has no coordinator at the moment",
@@ -167,7 +169,7 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     ),
     errors.NotCoordinatorForGroupError: Meaning("another broker coordinates the group now", _RETRY),
     errors.OffsetMetadataTooLargeError: Meaning(
-        "the text that is committed with an offset is too long", "raise offset.metadata.max.bytes of the broker"
+        "the metadata that is committed with an offset is too long", "raise offset.metadata.max.bytes of the broker"
     ),
     errors.NonEmptyGroup: Meaning("the group has members", "stop them first"),
     errors.GroupIdNotFound: Meaning("the group does not exist", "check the name of the group"),
@@ -180,11 +182,11 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
         "a batch of records is larger than a segment of the topic", "lower max_batch_size, or raise segment.bytes"
     ),
     errors.NotEnoughReplicasError: Meaning(
-        "fewer replicas are in sync than min.insync.replicas wants",
+        "fewer replicas are in sync than min.insync.replicas requires",
         "check that the brokers run, or lower min.insync.replicas of the topic",
     ),
     errors.NotEnoughReplicasAfterAppendError: Meaning(
-        "fewer replicas took the records than min.insync.replicas wants",
+        "fewer replicas stored the records than min.insync.replicas requires",
         "check that the brokers run, or lower min.insync.replicas of the topic",
     ),
     errors.InvalidTimestampError: Meaning(
@@ -195,14 +197,14 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
         "the topic has too old a message format", "raise message.format.version of the topic"
     ),
     errors.UnsupportedCodecError: Meaning(
-        "records are compressed in a way for which the library is missing",
+        "the library for the compression of the records is not installed",
         "pip install 'aiokafka[lz4,snappy,zstd]'",
     ),
-    errors.QuotaViolationError: Meaning("a quota of the cluster is used up", "raise the quota, or send less"),
+    errors.QuotaViolationError: Meaning("a quota of the cluster is exceeded", "raise the quota, or send less"),
     errors.ProducerFenced: Meaning("a newer producer took over", "stop one of the two"),
     errors.InvalidProducerEpoch: Meaning("a newer producer took over", "stop one of the two"),
     errors.UnknownProducerId: Meaning(
-        "the broker has forgotten this producer, whose records the retention removed", "start the worker again"
+        "the broker no longer knows this producer, because retention removed its records", "start the worker again"
     ),
     errors.OutOfOrderSequenceNumber: Meaning(
         "the broker lost records that it had acknowledged",
@@ -215,7 +217,7 @@ MEANINGS: Final[Mapping[type[Exception], Meaning]] = {
     errors.IllegalArgumentError: Meaning("the client was used with a wrong argument", _REPORT),
     errors.IllegalOperation: Meaning("the client cannot do this as it is configured", _REPORT),
     errors.InvalidRequestError: Meaning("the broker could not read the request", _REPORT),
-    errors.UnknownError: Meaning("the broker failed for a reason that it does not tell", "look at the broker's log"),
+    errors.UnknownError: Meaning("the broker failed and gave no reason", "look at the broker's log"),
 }
 """The errors that users are likely to meet; `docs/kafka-errors.md` shows them."""
 
