@@ -426,7 +426,7 @@ def test_the_id_goes_with_a_copy_and_with_what_is_set_aside(database: Path, dire
 @pytest.mark.parametrize("error", [sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.NotSupportedError])
 def test_an_error_of_pythons_binding_is_no_damage(tmp_path: Path, error: type[sqlite3.Error]) -> None:
     with (
-        pytest.raises(StoreError, match=f"{tmp_path}.*planted.*start again; please report it"),
+        pytest.raises(StoreError, match=f"{tmp_path}.*planted.*start again; please report the error"),
         database_errors(tmp_path),
     ):
         raise error("planted")
