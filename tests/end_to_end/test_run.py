@@ -140,7 +140,7 @@ def test_the_end_is_that_of_all_partitions(broker, on_broker, topic, produce, re
     args = ["--plugin", "keycount", "--topic", name, "--group", name, "--stop-at-end", *on_broker]
     with _silent_member(broker.bootstrap_servers, name) as stop, Worker(*args, cwd=tmp_path) as worker:
         assert len(_partitions(worker.wait_for("assigned: "))) == 2
-        worker.wait_for("waiting for other workers to store theirs")
+        worker.wait_for("waiting for those of other workers")
         assert sum(exported(tmp_path, "keycount", "--group", name).values()) < len(KEYS)
         stop()
         assert worker.wait() == 0, worker.messages
