@@ -87,10 +87,10 @@ def list_letters(*, top: int | None, as_json: bool, **broker: Any) -> None:
 def replay(*, to: str | None, group: str, as_json: bool, **broker: Any) -> None:
     """Send the dead letters of a topic again, and store the position that was reached.
 
-    The command reads up to the end that the topic has when it starts.
+    The command reads up to the end that the topic has when it starts. The next replay continues at that position. After
+    an interruption, the last records may be sent twice.
 
-    Each record is sent with its original key, value, headers and timestamp, and the header framework-replay-of. The
-    next replay continues there. After an interruption, the last records may be sent twice.
+    Each record is sent with its original key, value, headers and timestamp, and the header framework-replay-of.
 
     \b
     Example:
