@@ -22,7 +22,7 @@ _CHUNK_BYTES = 64 * 1024
 def broker(port: int | None) -> None:
     """Run the embedded broker until Ctrl-C, and print its address.
 
-    It is for trying things out: all is in memory, and of each partition about the last 5 MB.
+    The broker is for trials: it keeps about the last 5 MB of each partition, in memory.
 
     \b
     Example:

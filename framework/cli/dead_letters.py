@@ -38,7 +38,7 @@ _ERROR_WIDTH: Final = 80
 
 @click.group("dead-letters", cls=Group)
 def dead_letters() -> None:
-    """Look at dead letters, which are records that could not be applied, and send them again."""
+    """List dead letters (records that could not be applied), or send them again."""
 
 
 def _topic_options(command: F) -> F:
@@ -52,7 +52,9 @@ def _topic_options(command: F) -> F:
 @framework_option("--top", type=click.IntRange(1), metavar="N", help="Show only the latest N.")
 @framework_option("--json", "as_json", is_flag=True, help="Print an array of objects.")
 def list_letters(*, top: int | None, as_json: bool, **broker: Any) -> None:
-    """List the dead letters of a topic up to its end, the latest last, each once.
+    """List the dead letters of a topic, each once, with the latest at the end.
+
+    The command reads up to the end that the topic has when it starts.
 
     \b
     Example:
@@ -71,7 +73,7 @@ def list_letters(*, top: int | None, as_json: bool, **broker: Any) -> None:
 @framework_option(
     "--to",
     metavar="T",
-    help="Topic to send to, partitioned by key; by default the partition that each record came from.",
+    help="Topic to send to; the key chooses the partition. By default, each record goes back to its partition.",
 )
 @framework_option(
     "--replay-group",
@@ -83,10 +85,12 @@ def list_letters(*, top: int | None, as_json: bool, **broker: Any) -> None:
 )
 @framework_option("--json", "as_json", is_flag=True, help="Print the summary as a JSON object.")
 def replay(*, to: str | None, group: str, as_json: bool, **broker: Any) -> None:
-    """Send dead letters again, up to the end of their topic, and remember how far that went.
+    """Send the dead letters of a topic again, and store the position that was reached.
 
-    Each record is sent with its original key, value, headers and timestamp, and the header framework-replay-of. The
-    next replay continues behind it. After an interruption, the last records may be sent twice.
+    The command reads up to the end that the topic has when it starts. The next replay continues at that position. After
+    an interruption, the last records may be sent twice.
+
+    Each record is sent with its original key, value, headers and timestamp, and the header framework-replay-of.
 
     \b
     Example:

@@ -22,7 +22,7 @@ COMMANDS = {
     "produce": ("framework.cli.produce:produce", "Send a file's records to a topic."),
     "dead-letters": ("framework.cli.dead_letters:dead_letters", "List records that failed, or send them again."),
     "plugins": ("framework.cli.plugins:plugins", "Show which plugins are installed, and their options."),
-    "state": ("framework.cli.state:state", "Read stored state, or take it over from elsewhere."),
+    "state": ("framework.cli.state:state", "Read stored state, or import it from aiokafka's example."),
 }
 
 _INTERRUPTED = 130
@@ -85,9 +85,11 @@ def _verdict(error: Exception) -> tuple[str, int]:
 Example:
   framework run --plugin keycount
 
-Every option can also be given as a variable FRAMEWORK_<OPTION>, or in the file that --config names; a flag beats a
-variable, a variable beats the file. Exit status: 0 done, 1 failed while running, 2 usage, configuration or plugin,
-3 state corrupt, incompatible or taken by another owner, 4 broker not reachable or refusing.
+Every option can also be set by an environment variable FRAMEWORK_<OPTION>, or in the file that --config names. An
+option on the command line overrides the variable, and the variable overrides the file.
+
+Exit status: 0 done; 1 failed while running; 2 wrong usage, configuration or plugin; 3 state is corrupt, incompatible,
+missing or taken by another owner; 4 the broker cannot be reached, or refuses access.
 """,
 )
 @click.version_option(package_name="framework", message="%(prog)s %(version)s")

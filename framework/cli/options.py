@@ -310,7 +310,8 @@ def _config_option() -> Option:
         expose_value=False,
         callback=_read_config,
         metavar="FILE.toml",
-        help="File with options. Each option is also a variable, such as FRAMEWORK_STATE_DIR for --state-dir.",
+        help="File with options. Each option is also an environment variable, such as FRAMEWORK_STATE_DIR for "
+        "--state-dir.",
     )
 
 
@@ -458,7 +459,8 @@ def store_options(command: F) -> F:
             default="sqlite",
             show_default=True,
             metavar="NAME[:LOCATION]",
-            help="Store of the state: sqlite, file, memory or a plugin's, with a location as in sqlite:/var/lib/state.",
+            help="Store of the state: sqlite, file, memory or the store of a plugin. Add a location as in "
+            "sqlite:/var/lib/state.",
         ),
         framework_option(
             "--group", metavar="NAME", help="Consumer group that owns the state; framework-PLUGIN by default."

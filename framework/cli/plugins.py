@@ -28,7 +28,7 @@ def plugins() -> None:
 @plugins.command("list")
 @framework_option("--json", "as_json", is_flag=True, help="Print an array of objects.")
 def list_plugins(as_json: bool) -> None:
-    """List the installed plugins, broken ones with the reason.
+    """List the installed plugins, with the reason if one cannot be used.
 
     A plugin contributes processors, codecs, stores, or an observer, which is told what the runtime does.
 
@@ -49,7 +49,7 @@ def list_plugins(as_json: bool) -> None:
 @click.argument("name")
 @framework_option("--json", "as_json", is_flag=True, help="Print an object.")
 def info(name: str, as_json: bool) -> None:
-    """Describe the plugin NAME: what it contributes, where it is from, its options.
+    """Describe the plugin NAME: its contributions, source and options.
 
     NAME is the name of an installed plugin, distribution:name, path/to/file.py, path/to/file.py:Class or
     package.module:Class.

@@ -29,10 +29,12 @@ __all__ = ["produce"]
 @click.command(cls=Command)
 @click.argument("file")
 @framework_option("--topic", required=True, metavar="T", help="Topic to send to.")
-@framework_option("--key", metavar="FIELD", help="Column of a CSV file, or JSON field (a.b), that is the key.")
+@framework_option("--key", metavar="FIELD", help="Column of a CSV file, or JSON field (a.b), that contains the key.")
 @framework_option("--format", type=click.Choice(INPUT_FORMATS), help="Format of FILE; by default from its name.")
 @input_text_options
-@framework_option("--group", metavar="G", help="On the embedded broker: send no faster than this group applies.")
+@framework_option(
+    "--group", metavar="G", help="On the embedded broker: do not send faster than this group applies the records."
+)
 @framework_option(
     "--create",
     type=click.IntRange(min=1),
@@ -58,7 +60,8 @@ def produce(
 ) -> None:
     """Send the records of FILE (- is standard input) to a topic.
 
-    FILE is CSV with a header line, NDJSON, or lines of key<TAB>value, each also with .gz behind its name.
+    FILE is CSV with a header line, NDJSON, or lines of key<TAB>value. It may be compressed, with a name that ends in
+    .gz.
 
     \b
     Example:

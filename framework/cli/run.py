@@ -101,7 +101,7 @@ _format_metavar: Final = "|".join(FORMATS)
 @framework_option(
     "--dead-letter-topic",
     metavar="T",
-    help="Topic for records that failed, with the reason; for --on-error dead-letter.",
+    help="Topic for failed records and the reason of each; needed by --on-error dead-letter.",
 )
 @framework_option(
     "--retries",
@@ -133,7 +133,7 @@ _format_metavar: Final = "|".join(FORMATS)
 @framework_option(
     "--stop-at-end",
     is_flag=True,
-    help="Stop when every record that the topics held at the start is stored, by this worker or another.",
+    help="Stop when all records that were in the topics at the start are stored, by this worker or by other workers.",
 )
 @framework_option(
     "--stall-timeout",
@@ -158,7 +158,7 @@ _format_metavar: Final = "|".join(FORMATS)
 )
 @framework_option("--embedded", is_flag=True, help="Run on the embedded broker, with generated traffic.")
 @framework_option("--input", metavar="FILE", help="File to read, through the embedded broker; - is standard input.")
-@framework_option("--input-key", metavar="FIELD", help="Column or field of the input that is the key.")
+@framework_option("--input-key", metavar="FIELD", help="Column or field of the input that contains the key.")
 @framework_option(
     "--input-format", type=click.Choice(INPUT_FORMATS), help="Format of the input; by default from the file's name."
 )
@@ -169,7 +169,7 @@ _format_metavar: Final = "|".join(FORMATS)
 def run(ctx: click.Context, /, **given: Any) -> None:
     """Run plugins over Kafka topics, until SIGINT or SIGTERM.
 
-    Without --bootstrap-servers and --input, it runs on the embedded broker, with generated traffic.
+    Without --bootstrap-servers and --input, the run uses the embedded broker, with generated traffic.
 
     \b
     Examples:

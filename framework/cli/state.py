@@ -35,10 +35,10 @@ _TERMINAL_LIMIT: Final = 100
 
 @click.group(
     cls=Group,
-    lazy={"import": ("framework.cli.takeover:import_state", "Take over state from aiokafka's local state example.")},
+    lazy={"import": ("framework.cli.takeover:import_state", "Import state from aiokafka's local state example.")},
 )
 def state() -> None:
-    """Read stored state, or take it over from elsewhere.
+    """Read stored state, or import it from aiokafka's example.
 
     Reading does not disturb a running worker.
     """
@@ -146,7 +146,7 @@ def show(
 ) -> None:
     """Show the state of PLUGIN, a row for each key.
 
-    The greatest values come first where all are numbers; else rows are ordered by key.
+    If all values are numbers, the greatest come first. Otherwise, rows are ordered by key.
 
     \b
     Examples:

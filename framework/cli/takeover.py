@@ -38,10 +38,13 @@ __all__ = ["import_state"]
     metavar="'GLOB'",
     help="State files that aiokafka's local state example wrote: my-partition-state-TOPIC-PARTITION.json.",
 )
-@framework_option("--plugin", required=True, metavar="NAME", help="The plugin that goes on with the state.")
+@framework_option("--plugin", required=True, metavar="NAME", help="Plugin that will use the state.")
 @framework_option("--topic", multiple=True, help="Only this topic; repeatable.")
 @framework_option(
-    "--partitions", type=click.IntRange(1), metavar="N", help="How many partitions the topic has; else Kafka is asked."
+    "--partitions",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Number of partitions of the topic; by default, Kafka is asked.",
 )
 @store_options
 @codec_option
@@ -64,7 +67,7 @@ def import_state(
     kafka: Mapping[str, Any],
     connect_timeout: float,
 ) -> None:
-    """Take over state from the files of aiokafka's local state example; all of it, or nothing.
+    """Import state from the files of aiokafka's local state example: all of it, or nothing.
 
     \b
     Example:
