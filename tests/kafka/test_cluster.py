@@ -119,7 +119,7 @@ async def test_a_topic_that_this_user_may_not_use_names_the_missing_acl(played, 
 
 async def test_an_impossible_name_of_a_topic_is_refused(played):
     played.topics["a b"] = TopicMetadata("a b", InvalidTopicError, {})
-    with pytest.raises(BrokerError, match="topic 'a b' cannot be used: this is no valid name"):
+    with pytest.raises(BrokerError, match="topic 'a b' cannot be used: this is not a valid topic name"):
         await connect("a b")
 
 
