@@ -162,6 +162,8 @@ class _FileLoader(importlib.machinery.SourceFileLoader):
 
 
 def _import_file(path: Path) -> ModuleType:
+    if path.is_dir():
+        raise PluginError(f"plugin file {path} is a directory; name the file in it")
     if not path.is_file():
         raise PluginError(f"plugin file {path} is not there; check the path")
     if path.suffix != ".py":

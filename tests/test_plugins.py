@@ -232,6 +232,7 @@ def test_a_path_may_have_colons(site: Site, folder: str, monkeypatch: pytest.Mon
         ("mine.py:Count.Inner", "there is no Count.Inner in it"),
         ("mine.py:Other", "neither a subclass of framework.Processor nor an object with hooks"),
         ("gone.py:Count", "plugin file gone.py is not there"),
+        ("folder.py", "plugin file folder.py is a directory; name the file in it"),
         ("mine:Cuont", "plugin mine:Cuont: there is no Cuont in it (did you mean Count?)"),
         ("mine", "no plugin named 'mine' is installed; to run the file, write mine.py"),
     ],
@@ -240,6 +241,7 @@ def test_a_class_that_is_not_in_the_file_is_told_with_the_closest(
     site: Site, monkeypatch: pytest.MonkeyPatch, request_: str, reason: str
 ) -> None:
     site.module("mine", COUNT + "class Other:\n    pass\n")
+    (site.path / "folder.py").mkdir()
     monkeypatch.chdir(site.path)
     assert reason in refused(request_)
 

@@ -175,7 +175,7 @@ def shown(value: Any, *, quoted: bool = False) -> str:
         return _number(value)
     if type(value) is list or type(value) is dict:
         text = _JSON.encode(value).decode()
-        if '{"$' not in text:
+        if '{"$' not in text and text.isprintable():
             return text
     return _inner(value)
 

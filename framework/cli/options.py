@@ -127,7 +127,7 @@ class Pattern(click.ParamType[re.Pattern[str]]):
         try:
             pattern = re.compile(value)
             re.compile(f"(?:{value})")
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             self.fail(f"'{value}' is not a regular expression: {error} (write flags as in '(?i:orders)').", param, ctx)
         return pattern
 

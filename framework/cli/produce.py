@@ -10,11 +10,11 @@ import click
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from framework.cli.inputs import input_text_options
 from framework.cli.options import Command, aiokafka_arguments, framework_option, kafka_options, log_options
+from framework.cli.status import stderr_console
 from framework.embedded.broker import PARTITIONS, is_embedded
 from framework.embedded.feed import Applied, Feed
 from framework.embedded.inputs import INPUT_FORMATS, Input, InputFormat
@@ -113,7 +113,7 @@ async def _send(
 
 
 async def _run(feed: Feed, source: Input) -> None:
-    console = Console(stderr=True, soft_wrap=True)  # long messages beside the bar are not broken into lines
+    console = stderr_console()
     columns = (TextColumn("{task.fields[records]:,} records"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=source.size, records=0)

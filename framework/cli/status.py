@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from framework.borders import describe
 from framework.embedded.inputs import Input
 from framework.runtime.figures import Figures, Summary
 
-__all__ = ["Status", "StatusText", "log_summary"]
+__all__ = ["Status", "StatusText", "log_summary", "stderr_console"]
 
 log = logging.getLogger("framework")
 
@@ -27,6 +28,17 @@ _REFRESH_SECONDS: Final = 0.5
 _LOG_SECONDS: Final = 60.0
 _WINDOW: Final = 10
 """Readings over which the line on a terminal gives the rate."""
+_NO_CURSOR: Final = ("dumb", "unknown")
+"""Values of TERM for terminals that cannot write a line again."""
+
+
+def stderr_console() -> Console:
+    """Stderr for what is drawn again and again, which is a terminal only where lines can be written again.
+
+    rich alone also takes a pipe for a terminal where FORCE_COLOR is set, as in many CI systems.
+    """
+    is_terminal = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") not in _NO_CURSOR
+    return Console(stderr=True, soft_wrap=True, force_terminal=is_terminal)  # soft_wrap: long messages are not broken
 
 
 class Status:
@@ -47,7 +59,7 @@ class Status:
         """`read` gives the figures, None while the run connects. `input`: the file that is fed. `console`: stderr by
         default. `log_seconds`: the time between two messages where the console is no terminal.
         """
-        self._console = console or Console(stderr=True, soft_wrap=True)
+        self._console = console or stderr_console()
         self._read = read
         self._text = StatusText(input, _WINDOW if self._console.is_terminal else 2)
         self._log_seconds = log_seconds

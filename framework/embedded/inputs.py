@@ -21,6 +21,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import stat
 import sys
 import zlib
@@ -45,6 +46,7 @@ _FORMAT_BY_EXTENSION: Final[dict[str, InputFormat]] = {
 }
 _OTHER_DELIMITERS: Final = {";": "';'", "\t": "tab", "|": "'|'"}
 """Other common delimiters, and how to write each in a shell."""
+_BEHIND_QUOTE: Final = re.compile(r'"([;\t|])')
 _MAX_FIELD_CHARACTERS: Final = 2**26
 """Far more than a record can hold; it ends the search for a quote that is not closed before memory is full."""
 _CSV_ERRORS: Final = {
@@ -93,6 +95,7 @@ class Input:
         self._encoding = encoding
         self._line = 0
         self._lines: Iterator[bytes] = iter(())
+        self._header_line = ""
         self._check_options()
 
     def _check_options(self) -> None:
@@ -165,7 +168,13 @@ class Input:
             return next(rows, None)
         except csv.Error as error:
             place = "" if first >= self._line else f" in the row that begins in line {first}"
-            raise self._error(f"not CSV: {_csv_problem(error)}{place}") from error
+            advice = self._delimiter_advice() if self._line == 1 else ""
+            raise self._error(f"not CSV: {_csv_problem(error)}{place}{advice}") from error
+
+    def _delimiter_advice(self) -> str:
+        """Names the option for the delimiter where a quote in the header is followed by another one than a comma."""
+        other = None if self._delimiter else _BEHIND_QUOTE.search(self._header_line)
+        return f"; try --input-delimiter {_OTHER_DELIMITERS[other[1]]}" if other else ""
 
     def _checked_header(self, header: list[str] | None) -> list[str]:
         if not header:
@@ -188,9 +197,12 @@ class Input:
     def _text_lines(self) -> Iterator[str]:
         for line in self._lines:
             try:
-                yield line.decode()
+                text = line.decode()
             except UnicodeDecodeError as error:
                 raise self._error(f"not UTF-8: {error}{self._encoding_advice(line)}") from error
+            if self._line == 1:
+                self._header_line = text
+            yield text
 
     def _encoding_advice(self, line: bytes) -> str:
         """Names the option for the encoding where a line looks like one that is not UTF-8."""

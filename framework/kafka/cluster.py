@@ -120,14 +120,14 @@ class _Look:
         return [topic for name, topic in topics.items() if self._topics.fullmatch(name) and not topic.is_internal]
 
     async def _ask_first(self, question: Callable[[AIOKafkaConnection], Awaitable[T]]) -> tuple[Server, T]:
-        """The answer of the first server that gives one; else the last one's error."""
-        failure: KafkaError | OSError = KafkaConnectionError("no server is named")
+        """The answer of the first server that gives one; else an error, preferably one that lasts."""
+        failure: Exception = KafkaConnectionError("no server is named")
         for host, port, _ in collect_hosts(self._client["bootstrap_servers"]):
             server = Server(host, port)
             try:
                 return server, await ask(server, self._client, question, self._patience)
-            except (KafkaError, OSError) as error:
-                failure = error
+            except (KafkaError, OSError, BrokerError) as error:
+                failure = failure if isinstance(failure, BrokerError) else error
         raise failure
 
     async def _check_topic(self, topic: TopicMetadata) -> None:

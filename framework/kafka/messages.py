@@ -45,7 +45,7 @@ _HARMLESS: Final = frozenset(
     }
 )
 _STARTING: Final = "GroupCoordinatorNotAvailableError"
-"""The error of a new broker's first group. aiokafka asks again at once."""
+"""The error of a new broker's first group. aiokafka asks again at once, so it is told only if it goes on."""
 _REPEAT_SECONDS: Final = 10.0
 """How long a message of aiokafka's is not repeated: for a topic that was deleted it has hundreds a second."""
 _REMEMBERED: Final = 1000
@@ -68,18 +68,22 @@ class KafkaMessages(logging.Filter):
             if record.msg in _HARMLESS:
                 return False
             _rewrite(record)
-        message = record.getMessage()
-        if _STARTING in message or record.created < self._said.get(message, 0.0) + _REPEAT_SECONDS:
+        try:
+            message = record.getMessage()
+        except Exception:  # the handler tells of a message and arguments that do not fit; aiokafka must not fail by it
+            return True
+        said = self._said.get(message)
+        if said is not None and record.created < said + _REPEAT_SECONDS:
             return False
         if len(self._said) >= _REMEMBERED:
             self._said.clear()
         self._said[message] = record.created
-        return True
+        return said is not None or _STARTING not in message
 
 
 def _rewrite(record: logging.LogRecord) -> None:
     words = _INSTEAD.get(record.msg)
-    if words is not None:
-        arguments = record.args if isinstance(record.args, tuple) else ()
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    if words is not None and len(arguments) == words.text.count("{}"):
         record.msg, record.args = words.text.format(*arguments), ()
         record.levelno, record.levelname = words.level, logging.getLevelName(words.level)

@@ -175,6 +175,7 @@ def _check_security(settings: Mapping[str, Any], protocol: str) -> None:
 
 
 _SERVER: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.%\w]+\]|[^\s:/\[\]]+)(?::(?P<port>[^\s:/]*))?")
+_PORT: Final = re.compile("[0-9]{1,5}")
 
 
 def check_servers(text: str) -> str:
@@ -188,6 +189,11 @@ def check_servers(text: str) -> str:
 def _check_server(server: str) -> None:
     if not server:
         _refuse_server("a server is empty")
+    if "@" in server:
+        _refuse_server(
+            "a server has a user name or a password in front of the host; give them as --kafka sasl_plain_username and "
+            "sasl_plain_password"
+        )
     scheme, separator, rest = server.partition("://")
     if separator:
         protocol = scheme.upper()
@@ -197,7 +203,7 @@ def _check_server(server: str) -> None:
     if found is None:
         _refuse_server(f"{server!r} is not HOST:PORT")
     port = found["port"]
-    if port is not None and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535):
+    if port is not None and not (_PORT.fullmatch(port) and 1 <= int(port) <= 65_535):
         _refuse_server(f"the port of {server!r} is not a number from 1 to 65535")
 
 

@@ -20,6 +20,8 @@ __all__ = ["KafkaSink"]
 
 _TURN: Final = 0.005
 """Seconds of sending after which the event loop gets a turn."""
+_LINGER_MS: Final = 5
+"""How long an output waits for others to share a request, unless the user says otherwise."""
 
 
 class KafkaSink:
@@ -124,7 +126,8 @@ class KafkaSink:
             return self._producer
 
     async def _connected(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(acks="all", enable_idempotence=True, linger_ms=5, **self._client)
+        settings = {"linger_ms": _LINGER_MS, **self._client, "acks": "all", "enable_idempotence": True}
+        producer = AIOKafkaProducer(**settings)
         try:
             await producer.start()
         except BaseException:

@@ -150,6 +150,13 @@ def test_what_json_lacks_is_readable(value: Any, text: str) -> None:
     assert shown(value) == text
 
 
+@pytest.mark.parametrize("odd", ["\x1b[31m", "\x9b31m", "\u202e"])
+def test_nothing_in_a_value_reaches_the_terminal_as_a_command(odd: str) -> None:
+    for value in (odd, [odd], {"k": odd}, {odd: 1}, (odd,), [[odd]]):
+        assert shown(value).isprintable()
+        assert shown(value, quoted=True).isprintable()
+
+
 def test_an_int_of_very_many_digits_is_shown() -> None:
     assert shown(10**5000) == shown([10**5000])[1:-1]
 

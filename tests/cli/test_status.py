@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console
 
 from framework.cli.logs import configure
-from framework.cli.status import Status, StatusText, log_summary
+from framework.cli.status import Status, StatusText, log_summary, stderr_console
 from framework.embedded.inputs import Input
 from framework.runtime.figures import Figures, Summary
 
@@ -122,6 +122,31 @@ class Screen(io.StringIO):
 
 def console(screen: Screen, *, terminal: bool, width: int = 100) -> Console:
     return Console(file=screen, force_terminal=terminal, width=width, soft_wrap=True, color_system=None)
+
+
+@pytest.mark.parametrize(
+    ("isatty", "variables", "is_terminal"),
+    [
+        (True, {"TERM": "xterm"}, True),
+        (True, {"TERM": "xterm", "NO_COLOR": "1"}, True),
+        (True, {"TERM": "dumb"}, False),
+        (True, {"TERM": "unknown"}, False),
+        (False, {"TERM": "xterm"}, False),
+        (False, {"TERM": "xterm", "FORCE_COLOR": "1"}, False),
+    ],
+)
+def test_only_a_terminal_that_can_write_a_line_again_counts_as_one(monkeypatch, isatty, variables, is_terminal):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    stderr = io.StringIO()
+    monkeypatch.setattr(stderr, "isatty", lambda: isatty, raising=False)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    assert stderr_console().is_terminal == is_terminal
+
+
+def test_a_process_without_stderr_has_no_terminal(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert not stderr_console().is_terminal
 
 
 async def test_a_terminal_has_a_line_that_is_gone_at_the_end(caplog):

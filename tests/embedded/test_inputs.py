@@ -118,6 +118,9 @@ def test_other_delimiters(file, name: str, delimiter: str) -> None:
         ("k\tv\tw", None, "tab"),
         ("k|v", None, "'|'"),
         ("k;a, b;c;d", "k", "';'"),
+        ('"k";"v"', "k", "';'"),
+        ('k\t"v"\tw', None, "tab"),
+        ('"k"|v', "k", "'|'"),
     ],
 )
 def test_a_header_with_another_delimiter_suggests_the_option(

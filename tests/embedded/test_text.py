@@ -38,6 +38,14 @@ def test_what_is_no_text_encoding_is_refused(name: str) -> None:
         check_encoding(name)
 
 
+@pytest.mark.parametrize("name", ["rot13", "base64", "hex"])
+def test_what_is_no_text_encoding_is_not_suggested_either(name: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        check_encoding(name)
+    assert f"did you mean {name}" not in str(raised.value)
+    assert "codec" not in str(raised.value)
+
+
 def test_a_misspelled_encoding_is_told_with_the_closest() -> None:
     with pytest.raises(UsageError, match=r"did you mean .*windows-1253"):
         check_encoding("windows-1253x")
@@ -50,6 +58,8 @@ def test_a_misspelled_encoding_is_told_with_the_closest() -> None:
         ("grün\n".encode(), None),
         ("grün\n".encode("cp1252"), "cp1252"),
         ("a\n".encode("utf-16"), "utf-16"),
+        ("a\n".encode("utf-32"), "utf-32"),
+        ("\ufeffa\n".encode("utf-32-be"), "utf-32"),
         (b"a\0,\0\n", "utf-16-le"),
         (b"\0a\0,\0\n", "utf-16-be"),
     ],

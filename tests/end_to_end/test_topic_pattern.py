@@ -77,13 +77,14 @@ def test_a_run_to_the_end_needs_a_topic_that_matches(broker: Broker, prefix: str
     [
         (["--topic-pattern", "a|b", "--topic", "c"], "give --topic or --topic-pattern, not both"),
         (["--topic-pattern", "a("], "'a(' is not a regular expression"),
+        (["--topic-pattern", "a{99999999999}"], "is not a regular expression: the repetition number is too large"),
         (["--topic-pattern", "(?i)a"], "write flags as in '(?i:orders)'"),
         (
             ["--topic-pattern", "a.*", "--on-error", "dead-letter", "--dead-letter-topic", "a-letters"],
             "dead letters cannot go to a-letters",
         ),
     ],
-    ids=["beside --topic", "no expression", "global flags", "that matches the dead letters"],
+    ids=["beside --topic", "no expression", "too many repetitions", "global flags", "that matches the dead letters"],
 )
 def test_a_pattern_that_cannot_be_used_is_refused_at_once(arguments, message, tmp_path):
     servers = ["--bootstrap-servers", "localhost:1"]

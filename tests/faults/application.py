@@ -26,7 +26,7 @@ __all__ = ["SESSION_SECONDS", "Application"]
 SESSION_SECONDS = 1.5
 """How long the group waits for a worker that says nothing; brokers of tests allow less than the usual 6."""
 
-_SECONDS = 60.0
+_SECONDS = 100.0
 _DELETE_EVERY = 0.2
 _RUNNING = """\
 from framework import Processor

@@ -94,6 +94,18 @@ async def test_each_server_is_asked_until_one_answers(played, monkeypatch):
     assert found.partitions == {"topic": 2}
 
 
+async def test_a_server_whose_refusal_lasts_counts_only_where_no_other_answers(played, monkeypatch):
+    """aiokafka asks the servers in an order of its own, so one of them must not decide now and then."""
+    monkeypatch.setitem(CLIENT, "bootstrap_servers", "odd:9092,broker:9092")
+    played.unreachable["odd"] = BrokerError("the broker at odd:9092 uses SSL")
+    for _ in range(10):
+        assert (await connect()).partitions == {"topic": 2}
+    played.unreachable["broker"] = KafkaConnectionError("away")
+    for _ in range(10):
+        with pytest.raises(BrokerError, match="uses SSL"):
+            await connect()
+
+
 async def test_a_topic_that_is_not_there_is_told_with_those_that_it_may_be(played):
     with pytest.raises(TopicNotFoundError, match=r"there is no topic topics \(did you mean topic\?\)"):
         await connect("topics")

@@ -73,6 +73,22 @@ def test_a_message_that_is_no_text_stays_as_it_is(said):
     assert said == ["error ['odd']"]
 
 
+@pytest.mark.parametrize("message", ["odd: %d", "Heartbeat failed for group %s: generation id is not  current."])
+def test_arguments_that_do_not_fit_a_message_do_not_fail_who_logs(message):
+    record = logging.makeLogRecord({"name": "aiokafka.conn", "msg": message, "args": ("a", "b")})
+    assert KafkaMessages().filter(record)
+
+
+def test_a_coordinator_that_stays_away_is_told(said, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    monkeypatch.setattr("time.time_ns", lambda: int(now * 1e9))
+    for _ in range(100):
+        coordinator.error("Group Coordinator Request failed: %s", "[Error 15] GroupCoordinatorNotAvailableError")
+        now += 0.15
+    assert said == ["error Group Coordinator Request failed: [Error 15] GroupCoordinatorNotAvailableError"]
+
+
 def test_others_messages_pass():
     record = logging.makeLogRecord({"name": "framework", "msg": next(iter(messages._HARMLESS)), "args": ("a", "b")})
     assert KafkaMessages().filter(record)

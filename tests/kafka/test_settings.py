@@ -116,6 +116,7 @@ def test_settings_that_go_together_are_taken(settings):
         ("a:kafka", "from 1 to 65535"),
         ("a:", "from 1 to 65535"),
         ("a:-1", "from 1 to 65535"),
+        ("a:" + "9" * 5000, "from 1 to 65535"),
         ("a:1:2", "is not HOST:PORT"),
         ("a:1/path", "is not HOST:PORT"),
         (":9092", "is not HOST:PORT"),
@@ -136,6 +137,13 @@ def test_servers_that_cannot_be_used_are_refused(text, told):
 )
 def test_servers_that_can_be_used_are_taken(text):
     assert check_servers(text) == text
+
+
+@pytest.mark.parametrize("text", ["kafka://ann:secret@a:9092", "ann:secret@a:9092", "b:1,SASL_SSL://ann:secret@a"])
+def test_a_password_among_the_servers_is_not_repeated(text):
+    with pytest.raises(SettingError, match="sasl_plain_password") as raised:
+        check_servers(text)
+    assert "secret" not in str(raised.value)
 
 
 def test_blanks_between_servers_are_left_out():

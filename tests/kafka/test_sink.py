@@ -142,6 +142,12 @@ async def test_the_producer_waits_for_all_replicas_and_connects_with_the_first_o
     assert producer.stopped
 
 
+async def test_settings_of_the_user_count_but_for_those_that_keep_outputs_safe(producers):
+    kafka = KafkaSink({**CLIENT, "linger_ms": 50, "acks": 0, "enable_idempotence": False})
+    await kafka.send(outputs("a"))
+    assert producers[0].settings == {**CLIENT, "linger_ms": 50, "acks": "all", "enable_idempotence": True}
+
+
 async def test_two_that_send_at_once_share_one_connection(producers):
     kafka = KafkaSink(CLIENT)
     await asyncio.gather(kafka.send(outputs("a")), kafka.send(outputs("b")))
