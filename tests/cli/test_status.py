@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import pty
 import struct
 import subprocess
@@ -305,5 +306,4 @@ def test_a_run_on_a_terminal_shows_a_line_and_a_summary(tmp_path):
     assert run.terminate() == ""
     assert "records applied: " in run.seen
     summary = run.seen[run.seen.index("records applied: ") :]
-    assert " records/s) · keys: 18 · stored: " in summary
-    assert summary.rstrip().endswith("records failed: 0")
+    assert re.search(r" records/s\) · keys: \d+ · stored: .* · records failed: 0", summary)
