@@ -6,8 +6,8 @@ import io
 import json
 import logging
 import os
-import re
 import pty
+import re
 import struct
 import subprocess
 import sys
