@@ -8,7 +8,12 @@ from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import NotLeaderForPartitionError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    KafkaTimeoutError,
+    NotLeaderForPartitionError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 
 from framework.borders import is_plugin_failure
 from framework.errors import OutputError
@@ -254,9 +259,9 @@ def _not_taken(topic: str, error: BaseException) -> OutputError:
     match error:
         case TopicAuthorizationFailedError():
             reason = not_authorized("WRITE", "topic", topic)
-        case NotLeaderForPartitionError():  # the producer has waited for a leader for as long as it may
+        case NotLeaderForPartitionError() | KafkaTimeoutError():  # the producer has given up
             reason = (
-                "its partition had no leader for as long as request_timeout_ms says; check that the topic was not "
+                "its partition took nothing for as long as request_timeout_ms says; check that the topic was not "
                 f"deleted, and that the brokers of its replicas run ({type(error).__name__})"
             )
         case _:
