@@ -21,7 +21,7 @@ from aiokafka.errors import (
 from framework._closest import closest
 from framework.errors import BrokerError, TopicNotFoundError
 from framework.kafka.connection import Server, ask
-from framework.kafka.errors import Operation, explain, not_authorized, reason
+from framework.kafka.errors import Operation, UnreachableBrokerError, explain, not_authorized, reason
 from framework.kafka.patience import patiently
 from framework.kafka.topics import TopicMetadata, ask_metadata
 from framework.records import TopicPartition
@@ -69,7 +69,7 @@ async def connect(
     servers = client["bootstrap_servers"]
     try:
         return await patiently(look, patience, f"no broker at {servers} yet")
-    except _UnreachableError as error:
+    except UnreachableBrokerError as error:
         raise BrokerError(
             f"{error.args[0]}; correct advertised.listeners of the broker, or make that address reachable from here"
         ) from error
@@ -80,10 +80,6 @@ async def connect(
         ) from error
     except KafkaError as error:
         raise BrokerError(f"the broker at {servers} refused to describe the cluster: {explain(error)}") from error
-
-
-class _UnreachableError(KafkaConnectionError):  # type: ignore[misc]  # aiokafka is untyped here
-    """The server answers, but the address that the cluster advertises for its brokers does not."""
 
 
 class _Look:
@@ -160,7 +156,7 @@ class _Look:
         failures = [failure for failure in await self._failures(servers - {answered}) if failure is not None]
         if failures and len(failures) == len(servers):
             server, error = failures[0]
-            raise _UnreachableError(
+            raise UnreachableBrokerError(
                 f"the broker at {answered} advertises {server}, which cannot be reached from here: {reason(error)}"
             ) from error
         for server, error in failures:

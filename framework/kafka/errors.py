@@ -11,10 +11,17 @@ from aiokafka.errors import BrokerResponseError, KafkaError
 
 from framework.borders import describe, message_of
 
-__all__ = ["MEANINGS", "Meaning", "Operation", "explain", "not_authorized", "reason"]
+__all__ = ["MEANINGS", "Meaning", "Operation", "UnreachableBrokerError", "explain", "not_authorized", "reason"]
 
 Operation = Literal["READ", "WRITE", "DESCRIBE", "CREATE"]
 """An operation that an ACL of Kafka allows."""
+
+
+class UnreachableBrokerError(errors.KafkaConnectionError):  # type: ignore[misc]  # aiokafka is untyped here
+    """A server answers, but the address that the cluster advertises for its brokers does not.
+
+    Its only argument is the message.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +243,8 @@ def explain(error: BaseException) -> str:
 def reason(error: BaseException) -> str:
     """As `explain`, without what to change: for messages that say that themselves."""
     match error:
+        case UnreachableBrokerError(args=(str(message),)):
+            return message
         case socket.gaierror():
             return f"the name of the host cannot be resolved ({describe(error)})"
         case ConnectionRefusedError():

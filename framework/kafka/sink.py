@@ -8,7 +8,12 @@ from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    KafkaTimeoutError,
+    NotLeaderForPartitionError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 
 from framework.borders import is_plugin_failure
 from framework.errors import OutputError
@@ -251,8 +256,16 @@ async def _null_handed_over(producer: AIOKafkaProducer, record: OutputRecord, pa
 
 
 def _not_taken(topic: str, error: BaseException) -> OutputError:
-    denied = isinstance(error, TopicAuthorizationFailedError)
-    reason = not_authorized("WRITE", "topic", topic) if denied else explain(error)
+    match error:
+        case TopicAuthorizationFailedError():
+            reason = not_authorized("WRITE", "topic", topic)
+        case NotLeaderForPartitionError() | KafkaTimeoutError():  # the producer has given up
+            reason = (
+                "its partition took nothing for as long as request_timeout_ms says; check that the topic was not "
+                f"deleted, and that the brokers of its replicas run ({type(error).__name__})"
+            )
+        case _:
+            reason = explain(error)
     return OutputError(
         f"an output to topic {topic} was not taken: {reason}; no checkpoint covers it, so a restart sends it again"
     )

@@ -154,6 +154,15 @@ async def test_an_advertised_address_that_cannot_be_reached_is_named(played):
     assert "advertised.listeners" in str(e.value)
 
 
+async def test_the_wait_for_an_advertised_address_names_it_in_words(played, caplog):
+    played.brokers = {1: ("inside", 9092)}
+    played.unreachable["inside"] = OSError("no route")
+    with pytest.raises(BrokerError), caplog.at_level(logging.WARNING):
+        await connect(seconds=0.01)
+    assert "yet: the broker at broker:9092 advertises inside:9092, which cannot be reached" in caplog.text
+    assert "UnreachableBrokerError" not in caplog.text
+
+
 async def test_one_broker_of_several_that_cannot_be_reached_is_a_warning(played, caplog):
     played.unreachable["second"] = ConnectionRefusedError()
     with caplog.at_level(logging.WARNING):

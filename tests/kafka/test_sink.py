@@ -12,6 +12,7 @@ from aiokafka.errors import (
     KafkaTimeoutError,
     MessageSizeTooLargeError,
     NotEnoughReplicasError,
+    NotLeaderForPartitionError,
     UnknownTopicOrPartitionError,
 )
 
@@ -236,6 +237,16 @@ async def test_a_refused_acknowledgement_is_an_error_of_flushed_and_of_all_that_
         with pytest.raises(OutputError, match="was not taken"):
             await kafka.flushed()
     assert producers[0].sent == [b"a", b"b", b"c"]
+
+
+@pytest.mark.parametrize("error", [NotLeaderForPartitionError, KafkaTimeoutError])
+async def test_a_topic_that_was_deleted_meanwhile_is_told_as_such(producers, error):
+    kafka = KafkaSink(CLIENT)
+    await kafka.send(outputs("a"))
+    producers[0].under_way[0].set_exception(error())
+    with pytest.raises(OutputError, match="check that the topic was not deleted") as raised:
+        await kafka.flushed()
+    assert "nothing: the request is repeated" not in str(raised.value)
 
 
 async def test_a_cancelled_acknowledgement_is_a_refusal(producers):
