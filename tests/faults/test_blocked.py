@@ -2,11 +2,9 @@
 
 import pytest
 
-from tests.faults.application import SESSION_SECONDS
-
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
-_BLOCKING = f"""
+_BLOCKING = """
 import pathlib
 import time
 
@@ -17,12 +15,21 @@ class Extra(Processor):
     api_version = 1
 
     def process(self, record, state, out):
-        if record.offset % 4000 == 3999:
-            once = pathlib.Path(f"blocked-{{record.partition}}-{{record.offset}}")
-            if not once.exists():
-                once.touch()
-                time.sleep({2 * SESSION_SECONDS})
+        if record.partition == 0 and record.offset % 2000 == 1999:
+            block(record.offset)
         state[record.key] = state.get(record.key, 0) + 1
+
+
+def block(offset):
+    '''The first worker blocks until another worker has claimed the partition, and applies the same record.'''
+    taken = pathlib.Path(f"taken-{offset}")
+    try:
+        pathlib.Path(f"blocked-{offset}").touch(exist_ok=False)
+    except FileExistsError:
+        taken.touch()
+    deadline = time.monotonic() + 60
+    while not taken.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
 """
 
 
@@ -31,6 +38,9 @@ def test_a_blocked_loop(application):
     for _ in range(2):
         running.start().wait_for("assigned: ")
     running.wait_for(24_000)
-    assert len(list(running.directory.glob("blocked-*"))) >= 4
+    blocked = {path.name.removeprefix("blocked-") for path in running.directory.glob("blocked-*")}
+    taken = {path.name.removeprefix("taken-") for path in running.directory.glob("taken-*")}
+    assert len(blocked) >= 2
+    assert taken == blocked
     assert any("has claimed it" in message for worker in running.workers for message in worker.messages)
     running.finish()
