@@ -92,6 +92,8 @@ def import_located(located: Located) -> Any:
 def _locate(request: str, import_file: Callable[[Path], ModuleType]) -> Located:
     if file := _FILE.fullmatch(request):
         path, name = Path(file[1]), file[2]
+        if name == "":
+            raise _not_a_name(request)
         if name is None:
             return Located(PluginOrigin(path.stem, request), partial(import_file, path))
         return Located(PluginOrigin(name.lower(), request), lambda: _member(import_file(path), name, request))
@@ -119,7 +121,16 @@ def _locate_object(request: str) -> Located:
     module, colon, name = request.partition(":")
     if not colon:
         raise PluginError(_not_installed(request, entry_points(group=GROUP)))
+    if not module or module.startswith(".") or not name or ":" in name:
+        raise _not_a_name(request)
     return Located(PluginOrigin(name.lower(), request), lambda: _member(_import_module(module, request), name, request))
+
+
+def _not_a_name(request: str) -> PluginError:
+    return PluginError(
+        f"plugin {request}: this is no name of a plugin; write NAME, DISTRIBUTION:NAME, path/to/file.py, "
+        "path/to/file.py:Class or package.module:Class"
+    )
 
 
 def _not_installed(name: str, entries: EntryPoints) -> str:

@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from framework.borders import describe, is_plugin_failure
@@ -111,7 +111,7 @@ class Runner:
         self.fed = 0
         """Records that went into the embedded broker."""
         self.summary: Summary | None = None
-        """What was done, once `run` has ended without an error."""
+        """What was done, once `run` has ended, also by an error; None if it ended before the first record."""
 
     def guarantee(self) -> str:
         """The guarantee in force, in one line."""
@@ -172,6 +172,10 @@ class Runner:
             stack.enter_context(quiet_collector())
             try:
                 await self.worker.run()
+            except BaseException:
+                # The store may be the cause, so it is not asked.
+                self.summary = self._summary_since(began)
+                raise
             finally:
                 watchdog.expect_end()
             self.summary = await self._summarize(store, run_io, began)
@@ -288,18 +292,24 @@ class Runner:
     def _on_restored(self, done: int, total: int) -> None:
         self._restored = (done, total) if done < total else None
 
-    async def _summarize(self, store: Store, run_io: IOThread, began: float) -> Summary:
-        seconds = asyncio.get_running_loop().time() - began
+    def _summary_since(self, began: float) -> Summary:
+        """The summary without the figures that the store has."""
         applied, failed = self.worker.assignment.counts if self.worker is not None else (0, 0)
+        return Summary(applied, failed, asyncio.get_running_loop().time() - began, None, None)
+
+    async def _summarize(self, store: Store, run_io: IOThread, began: float) -> Summary:
+        summary = self._summary_since(began)
         units = {task.unit for task in self.tasks}
+        if not units:  # a stop in the middle of a rebalance
+            return summary
         try:
             stored = [each for each in await run_io(store.stored, self.settings.group) if each.unit in units]
         except BaseException as error:
             if not is_plugin_failure(error):
                 raise
             log.warning("the store could not be asked how much it holds: %s", describe(error))
-            return Summary(applied, failed, seconds, None, None)
-        return Summary(applied, failed, seconds, sum(each.keys for each in stored), sum(each.bytes for each in stored))
+            return summary
+        return replace(summary, keys=sum(each.keys for each in stored), bytes=sum(each.bytes for each in stored))
 
     def _start_failure_log(self) -> FailureLog:
         topic = self._policy.dead_letter_topic
@@ -390,4 +400,7 @@ def _is_read(topic: str, topics: Sequence[str] | re.Pattern[str]) -> bool:
 
 def _without_password(location: str) -> str:
     """The location as messages show it."""
-    return re.sub(r"://([^/@:]*):[^/@]*@", r"://\1:***@", location)
+    scheme, separator, rest = location.partition("://")
+    userinfo, at, host = rest.rpartition("@")  # a password may have any character, unquoted, too
+    user, colon, _ = userinfo.partition(":")
+    return f"{scheme}{separator}{user}{':***' if colon else ''}{at}{host}"

@@ -228,7 +228,11 @@ def test_a_path_may_have_colons(site: Site, folder: str, monkeypatch: pytest.Mon
     [
         ("mine.py:Cuont", "plugin mine.py:Cuont: there is no Cuont in it (did you mean Count?)"),
         ("mine.py:Visits", "there is no Visits in it; its classes are: Count, Other"),
-        ("mine.py:", "plugin mine.py:: '' cannot name a plugin"),
+        ("mine.py:", "plugin mine.py:: this is no name of a plugin; write NAME"),
+        (":Count", "plugin :Count: this is no name of a plugin"),
+        ("..:Count", "plugin ..:Count: this is no name of a plugin"),
+        ("json:", "plugin json:: this is no name of a plugin"),
+        ("a:b:Count", "plugin a:b:Count: this is no name of a plugin"),
         ("mine.py:Count.Inner", "there is no Count.Inner in it"),
         ("mine.py:Other", "neither a subclass of framework.Processor nor an object with hooks"),
         ("gone.py:Count", "plugin file gone.py is not there"),

@@ -18,7 +18,7 @@ _CHUNK_BYTES = 64 * 1024
 
 
 @click.command(cls=Command)
-@framework_option("--port", type=click.IntRange(1, 65535), help="Port to listen on; by default any free port.")
+@framework_option("--port", type=click.IntRange(1, 65535), help="Port to listen on. The default is any free port.")
 def broker(port: int | None) -> None:
     """Run the embedded broker until Ctrl-C, and print its address.
 

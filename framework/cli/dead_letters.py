@@ -54,7 +54,7 @@ def _topic_options(command: F) -> F:
 def list_letters(*, top: int | None, as_json: bool, **broker: Any) -> None:
     """List the dead letters of a topic, each once, with the latest at the end.
 
-    The command reads up to the end that the topic has when it starts.
+    The command stops at the end that the topic had when the command started.
 
     \b
     Example:
@@ -73,7 +73,8 @@ def list_letters(*, top: int | None, as_json: bool, **broker: Any) -> None:
 @framework_option(
     "--to",
     metavar="T",
-    help="Topic to send to; the key chooses the partition. By default, each record goes back to its partition.",
+    help="Topic to send to; the key chooses the partition. By default, each record goes back to the topic and "
+    "partition that it came from.",
 )
 @framework_option(
     "--replay-group",
@@ -87,8 +88,8 @@ def list_letters(*, top: int | None, as_json: bool, **broker: Any) -> None:
 def replay(*, to: str | None, group: str, as_json: bool, **broker: Any) -> None:
     """Send the dead letters of a topic again, and store the position that was reached.
 
-    The command reads up to the end that the topic has when it starts. The next replay continues at that position. After
-    an interruption, the last records may be sent twice.
+    The command stops at the end that the topic had when the command started. The next replay continues there. After an
+    interruption, the last records may be sent twice.
 
     Each record is sent with its original key, value, headers and timestamp, and the header framework-replay-of.
 

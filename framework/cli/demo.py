@@ -32,7 +32,7 @@ _WINDOW = 4
 )
 @log_options
 def demo(rate: int) -> None:
-    """Watch keycount count generated traffic on the embedded broker, until Ctrl-C.
+    """Watch keycount count generated records on the embedded broker, until Ctrl-C.
 
     \b
     Example:

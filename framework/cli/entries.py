@@ -69,17 +69,36 @@ def ordered(
 ) -> list[Entry]:
     """The first `limit` entries: by value, the greatest first, where all values are numbers; else by key.
 
-    `by` names a field to take in place of each value: dots reach into objects, numbers into lists. With it, and with
-    `top`, the order is by value: of numbers, or of texts or times that are all of one type. Raises `UsageError` for
-    other values, and for a field that a value does not have.
+    `by` names a field to take in place of each value: dots reach into objects, numbers into lists. Entries without the
+    field, or with None in it, come last. With it, and with `top`, the order is by value: of numbers, or of texts or
+    times that are all of one type. Raises `UsageError` for other values, and for a field that no value has.
     """
-    values = [entry.value if by is None else _field(entry, by) for entry in entries]
+    if by is not None:
+        return _ordered_by(entries, limit, by)
+    values = [entry.value for entry in entries]
+    if not top and not set(map(type, values)) <= _NUMBERS:
+        return _by_key(entries)[:limit]
+    return _by_value(entries, values, limit, None)
+
+
+def _ordered_by(entries: Sequence[Entry], limit: int | None, by: str) -> list[Entry]:
+    values = [_field(entry.value, by) for entry in entries]
+    if entries and all(value is None for value in values):
+        first = entries[0]
+        raise UsageError(f"--by {by}: the value of {shown(first.key)} has no such field{_fields_of(first.value)}")
+    having = [place for place, value in enumerate(values) if value is not None]
+    found = _by_value([entries[place] for place in having], [values[place] for place in having], limit, by)
+    return [*found, *_by_key([entry for entry, value in zip(entries, values, strict=True) if value is None])][:limit]
+
+
+def _by_key(entries: Sequence[Entry]) -> list[Entry]:
+    return sorted(entries, key=_key_order({type(entry.key) for entry in entries}))
+
+
+def _by_value(entries: Sequence[Entry], values: Sequence[Any], limit: int | None, by: str | None) -> list[Entry]:
     kinds = set(map(type, values))
     if kinds <= _NUMBERS:
         return _greatest(entries, values, limit, may_be_nan=not kinds.isdisjoint(_MAY_BE_NAN))
-    if not top and by is None:
-        order = _key_order({type(entry.key) for entry in entries})
-        return sorted(entries, key=order)[:limit]
     if len(kinds) > 1 or not kinds <= _COMPARABLE:
         raise UsageError(_not_comparable(entries, values, by))
     try:
@@ -88,15 +107,16 @@ def ordered(
         raise UsageError(f"the values cannot be ordered: {error}; leave --top and --by out") from error
 
 
-def _field(entry: Entry, path: str) -> Any:
-    found = entry.value
+def _field(value: Any, path: str) -> Any:
+    """The field of a value; None if the value has no such field."""
+    found = value
     for name in path.split("."):
         if isinstance(found, Mapping) and name in found:
             found = found[name]
         elif isinstance(found, list | tuple) and name.isdecimal() and int(name) < len(found):
             found = found[int(name)]
         else:
-            raise UsageError(f"--by {path}: the value of {shown(entry.key)} has no such field{_fields_of(entry.value)}")
+            return None
     return found
 
 

@@ -36,13 +36,13 @@ def input_text_options(command: F) -> F:
         framework_option(
             "--input-encoding",
             metavar="NAME",
-            help="Encoding of the file, such as utf-16 or cp1252; UTF-8 by default.",
+            help="Encoding of the file, such as utf-16 or cp1252. The default is UTF-8.",
         ),
         framework_option(
             "--input-delimiter",
             type=DELIMITER,
             metavar="CHARACTER",
-            help="Character between the columns of a CSV file, such as ';' or tab; a comma by default.",
+            help="Character between the columns of a CSV file, such as ';' or tab. The default is a comma.",
         ),
     ):
         command = option(command)

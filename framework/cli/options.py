@@ -41,6 +41,7 @@ __all__ = [
     "aiokafka_arguments",
     "codec_option",
     "framework_option",
+    "group_option",
     "kafka_options",
     "log_options",
     "store_options",
@@ -434,11 +435,19 @@ def log_options(command: F) -> F:
     )(command)
 
 
-def store_options(command: F) -> F:
-    """`--group`, `--store`, `--store-option` and `--state-dir`.
+def group_option(
+    command: F,
+    *,
+    help: str = "Consumer group that owns the state. The default is framework-PLUGIN.",  # noqa: A002
+) -> F:
+    """`--group`: argument `group`, None by default."""
+    return framework_option("--group", metavar="NAME", help=help)(command)
 
-    Arguments: `group` (None by default), `store` (text, see `framework.cli.stores`), `store_options` (a dict) and
-    `state_dir` (a Path).
+
+def store_options(command: F) -> F:
+    """`--store`, `--store-option` and `--state-dir`.
+
+    Arguments: `store` (text, see `framework.cli.stores`), `store_options` (a dict) and `state_dir` (a Path).
     """
     for option in (
         framework_option(
@@ -462,9 +471,6 @@ def store_options(command: F) -> F:
             help="Store of the state: sqlite, file, memory or the store of a plugin. Add a location as in "
             "sqlite:/var/lib/state.",
         ),
-        framework_option(
-            "--group", metavar="NAME", help="Consumer group that owns the state; framework-PLUGIN by default."
-        ),
     ):
         command = option(command)
     return command
@@ -473,7 +479,7 @@ def store_options(command: F) -> F:
 def codec_option(command: F) -> F:
     """`--codec`: argument `codec`."""
     return framework_option(
-        "--codec", default="json", show_default=True, metavar="json|msgpack", help="Format of new state."
+        "--codec", default="json", show_default=True, metavar="json|msgpack", help="Codec in which new state is stored."
     )(command)
 
 

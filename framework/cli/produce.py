@@ -30,7 +30,7 @@ __all__ = ["produce"]
 @click.argument("file")
 @framework_option("--topic", required=True, metavar="T", help="Topic to send to.")
 @framework_option("--key", metavar="FIELD", help="Column of a CSV file, or JSON field (a.b), that contains the key.")
-@framework_option("--format", type=click.Choice(INPUT_FORMATS), help="Format of FILE; by default from its name.")
+@framework_option("--format", type=click.Choice(INPUT_FORMATS), help="Format of FILE. The default depends on its name.")
 @input_text_options
 @framework_option(
     "--group", metavar="G", help="On the embedded broker: do not send faster than this group applies the records."

@@ -23,6 +23,7 @@ from framework.cli.options import (
     aiokafka_arguments,
     codec_option,
     framework_option,
+    group_option,
     kafka_options,
     log_options,
     store_options,
@@ -63,6 +64,7 @@ _format_metavar: Final = "|".join(FORMATS)
     help="Read all topics whose whole name matches, including topics that are created later.",
 )
 @kafka_options
+@group_option
 @store_options
 @codec_option
 @framework_option(
@@ -88,8 +90,8 @@ _format_metavar: Final = "|".join(FORMATS)
     type=click.Choice(["stop", "rebuild", "continue"]),
     default="stop",
     show_default=True,
-    help="If Kafka knows newer state of a partition than the store has: stop, build the state again from the log's "
-    "beginning, or continue with the older state.",
+    help="If Kafka knows a newer version of a partition's state than the store has: stop, build the state again from "
+    "the log's beginning, or continue with the older state.",
 )
 @framework_option(
     "--on-error",
@@ -101,7 +103,7 @@ _format_metavar: Final = "|".join(FORMATS)
 @framework_option(
     "--dead-letter-topic",
     metavar="T",
-    help="Topic for failed records and the reason of each; needed by --on-error dead-letter.",
+    help="Topic to which failed records are sent, each with its reason. --on-error dead-letter needs it.",
 )
 @framework_option(
     "--retries",
@@ -125,10 +127,17 @@ _format_metavar: Final = "|".join(FORMATS)
     show_default=True,
     help="read_committed leaves out records of aborted transactions.",
 )
-@framework_option("--key-format", metavar=_format_metavar, help="Format of the keys; by default the plugin's.")
-@framework_option("--value-format", metavar=_format_metavar, help="Format of the values; by default the plugin's.")
 @framework_option(
-    "--option", "options", cls=MappingOption, help="Option of the plugin; PLUGIN.NAME=VALUE if several run. Repeatable."
+    "--key-format", metavar=_format_metavar, help="Format of the keys. The default is the plugin's format."
+)
+@framework_option(
+    "--value-format", metavar=_format_metavar, help="Format of the values. The default is the plugin's format."
+)
+@framework_option(
+    "--option",
+    "options",
+    cls=MappingOption,
+    help="Option of the plugin. If several plugins run, write PLUGIN.NAME=VALUE. Repeatable.",
 )
 @framework_option(
     "--stop-at-end",
@@ -140,27 +149,30 @@ _format_metavar: Final = "|".join(FORMATS)
     type=DURATION,
     default="60s",
     show_default=True,
-    help="Time without progress after which a partition that has records is reported as stalled.",
+    help="Report a partition as stalled if it has records but makes no progress for this time.",
 )
 @framework_option(
     "--on-stall",
     type=click.Choice(["warn", "stop"]),
     default="warn",
     show_default=True,
-    help="On a stall: warn, or stop the worker.",
+    help="If a partition is stalled: warn, or stop the worker.",
 )
 @framework_option(
     "--shutdown-timeout",
     type=DURATION,
     default="30s",
     show_default=True,
-    help="Time for a stop after SIGINT or SIGTERM. Then the run ends as in a crash, with status 1.",
+    help="Time that a stop may take after SIGINT or SIGTERM. After this time, the run ends at once, as in a crash, "
+    "with status 1.",
 )
 @framework_option("--embedded", is_flag=True, help="Run on the embedded broker, with generated traffic.")
-@framework_option("--input", metavar="FILE", help="File to read, through the embedded broker; - is standard input.")
+@framework_option("--input", metavar="FILE", help="File to read, through the embedded broker. - is standard input.")
 @framework_option("--input-key", metavar="FIELD", help="Column or field of the input that contains the key.")
 @framework_option(
-    "--input-format", type=click.Choice(INPUT_FORMATS), help="Format of the input; by default from the file's name."
+    "--input-format",
+    type=click.Choice(INPUT_FORMATS),
+    help="Format of the input. The default depends on the file's name.",
 )
 @input_text_options
 @log_options
@@ -179,9 +191,11 @@ def run(ctx: click.Context, /, **given: Any) -> None:
     """
     settings, fed = _settings(ctx, **given)
     runner = Runner(settings)
-    asyncio.run(_run(runner, fed))
-    if runner.summary is not None:
-        log_summary(runner.summary)
+    try:
+        asyncio.run(_run(runner, fed))
+    finally:
+        if runner.summary is not None:
+            log_summary(runner.summary)
     shows_result = settings.records is not None or not runner.store_survives
     if settings.stop_at_end and shows_result and not runner.stopped:
         _print_result(runner, as_json=given["as_json"])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -14,11 +15,7 @@ import click
 from framework._closest import closest
 from framework.changes import fold_rows
 from framework.cli.entries import Entry, entry_line, entry_rows, keys_named, ordered
-from framework.cli.options import (
-    Group,
-    framework_option,
-    store_options,
-)
+from framework.cli.options import Group, framework_option, group_option, store_options
 from framework.cli.stores import open_store, store_location
 from framework.cli.tables import print_table, terminal_width
 from framework.errors import StateCorruptError, StateIncompatibleError, UsageError
@@ -61,13 +58,17 @@ class _Selection:
 
 
 def _reading_options(command: F) -> F:
-    """The options of all commands that read. Arguments: those of `store_options`, `topic` and `partition`."""
+    """The options of all commands that read. Arguments: those of `store_options`, and `topic` and `partition`."""
     for option in (
         store_options,
         framework_option(
-            "--partition", multiple=True, type=click.IntRange(0), metavar="N", help="Only this partition; repeatable."
+            "--partition",
+            multiple=True,
+            type=click.IntRange(0),
+            metavar="N",
+            help="Read only this partition. Repeatable.",
         ),
-        framework_option("--topic", multiple=True, metavar="T", help="Only this topic; repeatable."),
+        framework_option("--topic", multiple=True, metavar="T", help="Read only this topic. Repeatable."),
     ):
         command = option(command)
     return command
@@ -78,6 +79,7 @@ _json_option = framework_option("--json", "as_json", is_flag=True, help="Print a
 
 @state.command("list")
 @_reading_options
+@partial(group_option, help="List only the states of this consumer group. By default, all groups are listed.")
 @_json_option
 @click.pass_context
 def list_state(
@@ -93,7 +95,7 @@ def list_state(
 ) -> None:
     """List the stored states, a row for each plugin and partition.
 
-    It lists all groups, unless --group names one. A narrow terminal shows fewer columns.
+    A narrow terminal shows fewer columns.
 
     \b
     Example:
@@ -113,6 +115,7 @@ def list_state(
 @state.command()
 @click.argument("plugin")
 @_reading_options
+@group_option
 @framework_option("--key", metavar="K", help="Show only this key, written as in the table or in --json.")
 @framework_option("--top", type=click.IntRange(1), metavar="N", help="Show only the N keys with the greatest values.")
 @framework_option(
@@ -124,7 +127,7 @@ def list_state(
     "--limit",
     type=click.IntRange(0),
     metavar="N",
-    help="Show at most N keys, or all with 0. The default is 100 on a terminal, else 0.",
+    help="Show at most N keys; 0 shows all. The default is 100 on a terminal, and 0 elsewhere.",
 )
 @_json_option
 @click.pass_context
@@ -189,6 +192,7 @@ def _limit(limit: int | None, as_json: bool) -> int | None:
 @state.command()
 @click.argument("plugin")
 @_reading_options
+@group_option
 @click.pass_context
 def export(
     ctx: click.Context,

@@ -15,6 +15,7 @@ from framework.cli.options import (
     aiokafka_arguments,
     codec_option,
     framework_option,
+    group_option,
     kafka_options,
     log_options,
     store_options,
@@ -39,13 +40,14 @@ __all__ = ["import_state"]
     help="State files that aiokafka's local state example wrote: my-partition-state-TOPIC-PARTITION.json.",
 )
 @framework_option("--plugin", required=True, metavar="NAME", help="Plugin that will use the state.")
-@framework_option("--topic", multiple=True, help="Only this topic; repeatable.")
+@framework_option("--topic", multiple=True, metavar="T", help="Import only this topic. Repeatable.")
 @framework_option(
     "--partitions",
     type=click.IntRange(1),
     metavar="N",
-    help="Number of partitions of the topic; by default, Kafka is asked.",
+    help="Number of partitions of the topic. By default, the command asks Kafka.",
 )
+@group_option
 @store_options
 @codec_option
 @kafka_options

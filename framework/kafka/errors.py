@@ -32,7 +32,7 @@ class Meaning:
     advice: str
 
 
-_RETRY = "nothing: the request is repeated; if this goes on, look at the log of the broker"
+_RETRY = "the client repeats such a request; if this goes on, look at the log of the broker"
 _REPORT = "please report this as a bug of framework, with the command and the versions of Kafka and framework"
 
 MEANINGS: Final[Mapping[type[Exception], Meaning]] = {

@@ -14,6 +14,38 @@ class _Words(NamedTuple):
 
 
 _INSTEAD: Final = {
+    # The connection
+    'Unable connect to "%s:%s": %s': _Words(logging.WARNING, "the broker at {}:{} cannot be reached: {}"),
+    'Unable to request metadata from "%s:%s": %s': _Words(
+        logging.WARNING, "the broker at {}:{} did not describe the cluster: {}"
+    ),
+    "Unable to request metadata from node with id %s: %r": _Words(
+        logging.WARNING, "broker {} did not describe the cluster: {}"
+    ),
+    "Unable to update metadata from %s": _Words(
+        logging.WARNING, "none of the brokers {} described the cluster; asking again"
+    ),
+    "Unable connect to node with id %s: %s": _Words(
+        logging.WARNING, "broker {} cannot be reached: {}; looking for the brokers again"
+    ),
+    "Sending username and password in the clear": _Words(
+        logging.WARNING,
+        "the password is sent without encryption; if the broker offers TLS, set security_protocol=SASL_SSL",
+    ),
+    # Topics
+    "Topic %s not found in cluster metadata": _Words(logging.WARNING, "there is no topic {} in the cluster"),
+    "Topic %s is not authorized for this client": _Words(logging.WARNING, "not authorized to describe topic {}"),
+    "Failed fetch messages from %s: %s": _Words(
+        logging.WARNING, "reading from broker {} failed: {}; the read is repeated"
+    ),
+    "Failed fetch offsets from %s: %s": _Words(
+        logging.WARNING, "broker {} did not tell the offsets of partitions: {}; asking again"
+    ),
+    "Got error produce response on topic-partition %s, retrying. Error: %s": _Words(
+        logging.WARNING, "sending to partition {} failed: {}; the records are sent again"
+    ),
+    "Got error produce response: %s": _Words(logging.WARNING, "sending records failed: {}"),
+    # The group
     "Heartbeat failed: local member_id was not recognized; resetting and re-joining group": _Words(
         logging.WARNING,
         "the group has thrown this worker out, because it sent no heartbeat for as long as session_timeout_ms says; "
@@ -25,6 +57,16 @@ _INSTEAD: Final = {
     "Heartbeat session expired - marking coordinator dead": _Words(
         logging.WARNING,
         "the group's coordinator has not answered for as long as session_timeout_ms says; looking for it again",
+    ),
+    "Error sending %s to node %s [%s] -- marking coordinator dead": _Words(
+        logging.WARNING, "{} to broker {}, the coordinator, failed: {}; looking for the coordinator"
+    ),
+    "Group Coordinator Request failed: %s": _Words(
+        logging.WARNING, "the coordinator of the group is not known: {}; asking again"
+    ),
+    "LeaveGroup request failed: %s": _Words(
+        logging.WARNING,
+        "the group was not told that this worker stops: {}; other workers get its partitions after session_timeout_ms",
     ),
     "Marking the coordinator dead (node %s)for group %s.": _Words(
         logging.INFO, "broker {} does not answer as the coordinator of group {}; looking for the coordinator"
@@ -42,6 +84,9 @@ _HARMLESS: Final = frozenset(
         "Heartbeat failed for group %s because it is rebalancing",
         # A commit in a rebalance: the next checkpoint commits again, and no state depends on it.
         "OffsetCommit failed for group %s due to group error (%s), will rejoin",
+        # The client raises these, too, and the error that ends the run tells of them.
+        "Attempt to join group failed due to fatal error: %s",
+        "Unexpected error during InitProducerIdRequest: %s",
     }
 )
 _STARTING: Final = "GroupCoordinatorNotAvailableError"
@@ -81,9 +126,20 @@ class KafkaMessages(logging.Filter):
         return said is not None or _STARTING not in message
 
 
+def _explained(argument: object) -> object:
+    """An argument of a message; an error, or the class of one, in plain words."""
+    from aiokafka.errors import KafkaError  # here, so that a command's help does not import aiokafka
+
+    from framework.kafka.errors import reason
+
+    if isinstance(argument, type) and issubclass(argument, KafkaError):
+        argument = argument()
+    return reason(argument) if isinstance(argument, BaseException) else argument
+
+
 def _rewrite(record: logging.LogRecord) -> None:
     words = _INSTEAD.get(record.msg)
     arguments = record.args if isinstance(record.args, tuple) else ()
     if words is not None and len(arguments) == words.text.count("{}"):
-        record.msg, record.args = words.text.format(*arguments), ()
+        record.msg, record.args = words.text.format(*map(_explained, arguments)), ()
         record.levelno, record.levelname = words.level, logging.getLevelName(words.level)

@@ -49,6 +49,7 @@ NAMED = {"a": {"n": 2, "in": {"x": [1, 9]}}, "b": {"n": 3, "in": {"x": [1, 8]}}}
         (NAMED, "n", ["b", "a"]),
         (NAMED, "in.x.1", ["a", "b"]),
         ({"a": (1, 2), "b": [3, 4]}, "0", ["b", "a"]),
+        ({"d": {}, "c": {"n": None}, "b": {"n": 1}, "a": 5, "e": {"n": 2}}, "n", ["e", "b", "a", "c", "d"]),
     ],
 )
 def test_top_goes_by_values_or_a_field_of_them(state: dict[Any, Any], by: str | None, expected: list[str]) -> None:

@@ -15,6 +15,7 @@ from framework.cli.options import (
     aiokafka_arguments,
     codec_option,
     framework_option,
+    group_option,
     kafka_options,
     store_options,
 )
@@ -34,6 +35,7 @@ def cli() -> None:
 @framework_option("--on-error", type=click.Choice(["stop", "skip"]), default="stop")
 @framework_option("--stop-at-end", is_flag=True)
 @framework_option("--option", "options", cls=MappingOption)
+@group_option
 @store_options
 @codec_option
 @kafka_options
@@ -50,6 +52,7 @@ def state() -> None:
 @framework_option("--partition", multiple=True, type=int)
 @framework_option("--top", type=int)
 @framework_option("--ratio", type=float)
+@group_option
 @store_options
 def show(**given: Any) -> None:
     GIVEN.update(given)

@@ -144,6 +144,35 @@ def test_many_failures_are_few_warnings_that_count_each_of_them(tmp_path):
     assert f"ValueError: no good (at {tmp_path / 'picky.py'}:10)" in warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("sqlite:state", "sqlite:state"),
+        ("sql:postgresql://host/db", "sql:postgresql://host/db"),
+        ("sql:postgresql://me@host/db", "sql:postgresql://me@host/db"),
+        ("sql:postgresql://me:secret@host/db", "sql:postgresql://me:***@host/db"),
+        ("sql:postgresql://me:se/cr@et:@host/db", "sql:postgresql://me:***@host/db"),
+    ],
+)
+def test_the_guarantee_does_not_show_the_password_of_a_store(location, shown):
+    plugins = load([f"{__name__}:Slow"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(plugins), "store", lambda *args: MemoryStore)
+        patch.setattr(MemoryStore, "survives", True)
+        settings = RunSettings(plugins=plugins, topics=["t"], bootstrap_servers=None, group="g", store=location)
+        assert Runner(settings).guarantee().endswith(f"store: {shown}")
+
+
+def test_a_run_that_ends_with_an_error_also_has_a_summary(tmp_path):
+    (tmp_path / "picky.py").write_text(PICKY.replace("% 3 == 0", "== 2"))
+    (tmp_path / "in.tsv").write_text("0\tx\n" * 5)
+    done = framework("run", "--plugin", "picky.py", "--input", "in.tsv", "--stop-at-end", cwd=tmp_path)
+    assert done.returncode == 1
+    *_, summary, error = done.stderr.splitlines()
+    assert re.search(r"records applied: 2 in .* · records failed: 0$", summary)
+    assert error.startswith("error: ")
+
+
 def test_a_store_that_does_not_tell_what_it_holds_leaves_that_out_of_the_summary(caplog):
     class Silent(MemoryStore):
         def stored(self, group=None):
