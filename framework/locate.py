@@ -206,7 +206,7 @@ def _import_module(name: str, request: str) -> ModuleType:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         raise PluginError(
-            f"plugin {request}: there is no such entry in a distribution {name}, and no module {name} to import; "
+            f"plugin {request}: no installed distribution {name} has such a plugin, and there is no module {name}; "
             "see all that is installed with: framework plugins list"
         ) from error
 

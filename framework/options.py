@@ -74,7 +74,9 @@ def read_options(model: type[M], given: Mapping[str, Any], owner: str) -> M:
     """
     for name in given:
         if name not in model.model_fields:
-            raise UsageError(f"unknown option {name}{closest(name, model.model_fields)}\n{_allowed(model, owner)}")
+            raise UsageError(
+                f"{owner} has no option {name}{closest(name, model.model_fields)}\n{_allowed(model, owner)}"
+            )
     return _validated(model, given, owner)
 
 
@@ -109,7 +111,7 @@ def _fields(spec: "ProcessorSpec") -> Collection[str]:
 def _unknown(name: str, option: str, processors: Sequence["ProcessorSpec"]) -> str:
     known = {known for spec in processors for known in _fields(spec)}
     allowed = (_allowed(spec.cls.Options, spec.name) for spec in processors)
-    return "\n".join([f"unknown option {name}{closest(option, known)}", *allowed])
+    return "\n".join([f"--option: unknown option {name}{closest(option, known)}", *allowed])
 
 
 def _allowed(model: type[BaseModel], owner: str) -> str:

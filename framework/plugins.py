@@ -248,7 +248,8 @@ def _register(manager: pluggy.PluginManager, origin: PluginOrigin, candidate: An
         raise PluginError(f"plugin {origin}: {' '.join(str(error).split())}") from error
     except ValueError as error:
         raise PluginError(
-            f"plugin {origin} is asked for twice, or shares its module with another; name it once"
+            f"plugin {origin} cannot be loaded twice: it is named twice, or another --plugin is the same module; "
+            "name it once"
         ) from error
     return plugin
 
@@ -369,4 +370,5 @@ def _is_subclass(value: Any, base: type) -> bool:
 
 
 def _path(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
+    """The name of the class for a user; the module of a plugin file has a prefix that only framework knows."""
+    return f"{re.sub('^_framework_plugin_[0-9a-f]+_', '', cls.__module__)}.{cls.__qualname__}"

@@ -92,11 +92,14 @@ class Runner:
         self.settings = settings
         self._policy = _error_policy(settings)
         if isinstance(settings.topics, re.Pattern) and settings.bootstrap_servers is None:
-            raise UsageError("a pattern of topics needs a Kafka; the embedded broker makes the topics that are named")
+            raise UsageError(
+                "--topic-pattern needs a Kafka cluster, named by --bootstrap-servers; on the embedded broker, name "
+                "each topic with --topic"
+            )
         if settings.stall_timeout < SHORTEST_TIMEOUT:
             raise UsageError(
-                f"a stall timeout of {settings.stall_timeout:g} s would report what is well; "
-                f"give --stall-timeout {SHORTEST_TIMEOUT:g}s or more"
+                f"a stall timeout of {settings.stall_timeout:g} s is so short that partitions without a problem "
+                f"would be reported; give --stall-timeout {SHORTEST_TIMEOUT:g}s or more"
             )
         self._store_class = settings.plugins.store(settings.store.partition(":")[0])
         self._definitions = self._define()
@@ -136,7 +139,7 @@ class Runner:
                     raise
 
     def _stop(self) -> None:
-        log.info("stopping after a last checkpoint; once more stops at once")
+        log.info("stopping after a last checkpoint; a second signal stops the run at once")
         self.stopped = True
         if self.worker is not None:
             self.worker.stop()
@@ -201,7 +204,10 @@ class Runner:
     def _check_may_wait(self, pattern: re.Pattern[str]) -> None:
         """No topic matches yet. A run that stops at the end would end at once."""
         if self.settings.stop_at_end:
-            raise TopicNotFoundError(f"no topic matches '{pattern.pattern}', so there is nothing to read")
+            raise TopicNotFoundError(
+                f"no topic matches '{pattern.pattern}', so there is nothing to read; check --topic-pattern, or create "
+                "the topic first"
+            )
         log.warning("no topic matches '%s' yet; waiting for one", pattern.pattern)
 
     async def _make_worker(

@@ -646,7 +646,7 @@ def test_a_store_gets_its_options_as_it_declares_them(site: Site) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"retry": "7"}, r"unknown option retry \(did you mean retries\?\)"),
+        ({"retry": "7"}, r"has no option retry \(did you mean retries\?\)"),
         (
             {"retries": "secret"},
             "the options of the store plain cannot be used: retries: it must be a valid integer",

@@ -25,9 +25,10 @@ def broker(port: int | None) -> None:
     The broker is for trials: it keeps about the last 5 MB of each partition, in memory.
 
     \b
-    Example:
+    Example, with the second command in another terminal:
       framework broker --port 9092
-      framework produce clicks.csv --topic clicks --key user --bootstrap-servers 127.0.0.1:9092
+      framework produce clicks.csv --topic clicks --key user \\
+        --bootstrap-servers 127.0.0.1:9092
     """
     asyncio.run(_serve(port))
 

@@ -54,11 +54,12 @@ def _topic_options(command: F) -> F:
 def list_letters(*, top: int | None, as_json: bool, **broker: Any) -> None:
     """List the dead letters of a topic, each once, with the latest at the end.
 
-    The command stops at the end that the topic had when the command started.
+    The command reads the records that are in the topic when it starts, and then ends.
 
     \b
     Example:
-      framework dead-letters list --topic orders-bad --bootstrap-servers localhost:9092
+      framework dead-letters list --topic orders-bad \\
+        --bootstrap-servers localhost:9092
     """
     letters = asyncio.run(_collect(_Broker(**broker), top))
     if as_json:
@@ -88,14 +89,15 @@ def list_letters(*, top: int | None, as_json: bool, **broker: Any) -> None:
 def replay(*, to: str | None, group: str, as_json: bool, **broker: Any) -> None:
     """Send the dead letters of a topic again, and store the position that was reached.
 
-    The command stops at the end that the topic had when the command started. The next replay continues there. After an
-    interruption, the last records may be sent twice.
+    The command sends the dead letters that are in the topic when it starts, and then ends. The next replay begins after
+    them. After an interruption, the last records may be sent twice.
 
     Each record is sent with its original key, value, headers and timestamp, and the header framework-replay-of.
 
     \b
     Example:
-      framework dead-letters replay --topic orders-bad --bootstrap-servers localhost:9092
+      framework dead-letters replay --topic orders-bad \\
+        --bootstrap-servers localhost:9092
     """
     replayed = asyncio.run(_replay(_Broker(**broker), to, group))
     if as_json:

@@ -32,7 +32,7 @@ _WINDOW = 4
 )
 @log_options
 def demo(rate: int) -> None:
-    """Watch keycount count generated records on the embedded broker, until Ctrl-C.
+    """Run the plugin keycount on generated records, on the embedded broker, and show its counts until Ctrl-C.
 
     \b
     Example:

@@ -126,7 +126,7 @@ def _fields_of(value: Any) -> str:
         return f" (it has: {', '.join(map(shown, value))})"
     if isinstance(value, list | tuple) and value:
         return f" (it has: 0 to {len(value) - 1})" if len(value) > 1 else " (it has: 0)"
-    return f" (it is {show(value)})"
+    return f" (it is {show(value)}); leave --by out"
 
 
 def _not_comparable(entries: Sequence[Entry], values: Sequence[Any], by: str | None) -> str:

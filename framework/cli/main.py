@@ -17,12 +17,15 @@ __all__ = ["cli", "main"]
 
 COMMANDS = {
     "run": ("framework.cli.run:run", "Run plugins over Kafka topics."),
-    "demo": ("framework.cli.demo:demo", "Watch keycount on generated traffic."),
+    "demo": ("framework.cli.demo:demo", "Show the counts of the plugin keycount on generated traffic."),
     "broker": ("framework.cli.broker:broker", "Run the embedded broker alone."),
     "produce": ("framework.cli.produce:produce", "Send a file's records to a topic."),
     "dead-letters": ("framework.cli.dead_letters:dead_letters", "List records that failed, or send them again."),
     "plugins": ("framework.cli.plugins:plugins", "Show which plugins are installed, and their options."),
-    "state": ("framework.cli.state:state", "Read stored state, or import it from aiokafka's example."),
+    "state": (
+        "framework.cli.state:state",
+        "Read stored state, or import the state files of aiokafka's local state example.",
+    ),
 }
 
 _INTERRUPTED = 130

@@ -79,7 +79,11 @@ class Duration(click.ParamType[float]):
 class Timestamp(click.ParamType["Start"]):
     """`earliest`, `latest`, ISO 8601 (UTC where it names no zone) or milliseconds since the epoch, as `Start`."""
 
-    name = "earliest|latest|timestamp"
+    name = "earliest|latest|TIME"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.name  # the words are to be written as they are
+
     toml_types: ClassVar = (str, int, datetime.date)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Start":
@@ -141,14 +145,24 @@ NAME_VALUE = NameValue()
 
 # Options and commands
 
+_HYPHEN = "\u2011"
+"""A hyphen at which no line is broken."""
+
 
 class Option(click.Option):
     """An option that is also the variable `FRAMEWORK_<NAME>`."""
 
     def __init__(self, param_decls: list[str], **attrs: Any) -> None:
         super().__init__(param_decls, **attrs)
+        if isinstance(self.type, click.IntRange):
+            self.type.name = "integer"  # click says "integer range", as if a range were to be written
         if self.envvar is None:
             self.envvar = f"FRAMEWORK_{self.key.upper().replace('-', '_')}"
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """What help shows. Its hyphens are such that no line breaks at them; `Command.get_help` undoes that."""
+        record = super().get_help_record(ctx)
+        return None if record is None else (record[0], record[1].replace("-", _HYPHEN))
 
     @property
     def key(self) -> str:
@@ -323,6 +337,9 @@ class Command(click.Command):
         super().__init__(*args, **attrs)
         self.params += [_config_option(), _debug_option()]
 
+    def get_help(self, ctx: click.Context) -> str:
+        return super().get_help(ctx).replace(_HYPHEN, "-")
+
 
 class Group(click.Group):
     """A group of `Command`s that takes `--debug` too.
@@ -468,8 +485,8 @@ def store_options(command: F) -> F:
             default="sqlite",
             show_default=True,
             metavar="NAME[:LOCATION]",
-            help="Store of the state: sqlite, file, memory or the store of a plugin. Add a location as in "
-            "sqlite:/var/lib/state.",
+            help="Store of the state: sqlite, file or the store of a plugin. Add a location as in "
+            "sqlite:/var/lib/state. A run may also use memory, which is its default on the embedded broker.",
         ),
     ):
         command = option(command)

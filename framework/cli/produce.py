@@ -65,7 +65,8 @@ def produce(
 
     \b
     Example:
-      framework produce clicks.csv --topic clicks --key user --bootstrap-servers localhost:9092
+      framework produce clicks.csv --topic clicks --key user \\
+        --bootstrap-servers localhost:9092
     """
     if bootstrap_servers is None:
         raise UsageError(

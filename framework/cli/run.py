@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +46,9 @@ _GENERATED: Final = 100_000
 _GENERATED_RATE: Final = 1000
 """Records a second of generated traffic, where the run goes on."""
 
+_OF_INPUT: Final = ("input_key", "input_format", "input_delimiter", "input_encoding")
+"""Options that need `--input`."""
+
 _format_metavar: Final = "|".join(FORMATS)
 
 
@@ -64,7 +68,10 @@ _format_metavar: Final = "|".join(FORMATS)
     help="Read all topics whose whole name matches, including topics that are created later.",
 )
 @kafka_options
-@group_option
+@partial(
+    group_option,
+    help="Consumer group that owns the state. The default is framework-PLUGIN, with the first plugin that runs.",
+)
 @store_options
 @codec_option
 @framework_option(
@@ -75,7 +82,8 @@ _format_metavar: Final = "|".join(FORMATS)
     type=TIMESTAMP,
     default="earliest",
     show_default=True,
-    help="Position at which a partition without state begins.",
+    help="Position at which a partition without state begins: earliest, latest, a time such as "
+    "2024-05-01T12:00:00Z, or milliseconds since the epoch.",
 )
 @framework_option(
     "--on-out-of-range",
@@ -90,8 +98,8 @@ _format_metavar: Final = "|".join(FORMATS)
     type=click.Choice(["stop", "rebuild", "continue"]),
     default="stop",
     show_default=True,
-    help="If Kafka knows a newer version of a partition's state than the store has: stop, build the state again from "
-    "the log's beginning, or continue with the older state.",
+    help="If the committed offset of a partition belongs to a newer version of its state than the store has: stop, "
+    "build the state again from the log's beginning, or continue with the older state.",
 )
 @framework_option(
     "--on-error",
@@ -142,7 +150,8 @@ _format_metavar: Final = "|".join(FORMATS)
 @framework_option(
     "--stop-at-end",
     is_flag=True,
-    help="Stop when all records that were in the topics at the start are stored, by this worker or by other workers.",
+    help="Stop when the stored state includes all records that the topics had at the start, or all records of "
+    "--input. Other workers of the group may apply some of them.",
 )
 @framework_option(
     "--stall-timeout",
@@ -167,7 +176,7 @@ _format_metavar: Final = "|".join(FORMATS)
     "with status 1.",
 )
 @framework_option("--embedded", is_flag=True, help="Run on the embedded broker, with generated traffic.")
-@framework_option("--input", metavar="FILE", help="File to read, through the embedded broker. - is standard input.")
+@framework_option("--input", metavar="FILE", help="File to read through the embedded broker, or - for standard input.")
 @framework_option("--input-key", metavar="FIELD", help="Column or field of the input that contains the key.")
 @framework_option(
     "--input-format",
@@ -176,18 +185,26 @@ _format_metavar: Final = "|".join(FORMATS)
 )
 @input_text_options
 @log_options
-@framework_option("--json", "as_json", is_flag=True, help="Print the result as NDJSON, one object for each key.")
+@framework_option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the result as NDJSON, one object for each key. A run prints a result only with --stop-at-end, and only "
+    "on the embedded broker or with the store memory.",
+)
 @click.pass_context
 def run(ctx: click.Context, /, **given: Any) -> None:
     """Run plugins over Kafka topics, until SIGINT or SIGTERM.
 
-    Without --bootstrap-servers and --input, the run uses the embedded broker, with generated traffic.
+    If you name no Kafka cluster, no topic and no --input, the run uses the embedded broker, with generated traffic.
 
     \b
     Examples:
       framework run --plugin keycount
-      framework run --plugin keycount --topic orders --bootstrap-servers localhost:9092
-      framework run --plugin keycount --input flights.csv --input-key dest --stop-at-end
+      framework run --plugin keycount --topic orders \\
+        --bootstrap-servers localhost:9092
+      framework run --plugin keycount --input flights.csv \\
+        --input-key dest --stop-at-end
     """
     settings, fed = _settings(ctx, **given)
     runner = Runner(settings)
@@ -241,6 +258,10 @@ def _settings(
     if not on_broker and ctx.get_parameter_source("store") is ParameterSource.DEFAULT:
         store = "memory"
     text = {"delimiter": input_delimiter, "encoding": input_encoding}
+    if input is None and (unused := [name for name in _OF_INPUT if ctx.params.get(name) is not None]):
+        raise UsageError(
+            f"--{unused[0].replace('_', '-')} is about the file of --input, which is not given; add --input"
+        )
     fed = None if input is None else Input(input, format=input_format, key=input_key, **text)
     records: Iterator[InputRecord] | None = None
     if not on_broker:
@@ -293,7 +314,7 @@ def _named(topics: Sequence[str] | re.Pattern[str]) -> str:
 def _generated(stop_at_end: bool) -> Iterator[InputRecord]:
     """Generated traffic, after a message that says so."""
     click.echo(
-        "This is a trial: GENERATED TRAFFIC on the EMBEDDED BROKER, nothing of which stays. "
+        "This is a trial: GENERATED TRAFFIC on the EMBEDDED BROKER. Its records are gone when the run ends. "
         "For real work: --topic T --bootstrap-servers HOST:PORT",
         err=True,
     )

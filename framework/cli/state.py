@@ -35,7 +35,7 @@ _TERMINAL_LIMIT: Final = 100
     lazy={"import": ("framework.cli.takeover:import_state", "Import state from aiokafka's local state example.")},
 )
 def state() -> None:
-    """Read stored state, or import it from aiokafka's example.
+    """Read stored state, or import the state files of aiokafka's local state example.
 
     Reading does not disturb a running worker.
     """
@@ -109,7 +109,11 @@ def list_state(
     elif found:
         print_table(unit_rows(found), width=terminal_width())
     else:
-        click.echo("nothing is stored there that fits; check --state-dir and --store", err=True)
+        click.echo(
+            "nothing is stored that matches; check --state-dir and --store (./state and sqlite by default), and "
+            "--group, --topic and --partition if you use them",
+            err=True,
+        )
 
 
 @state.command()
@@ -127,7 +131,7 @@ def list_state(
     "--limit",
     type=click.IntRange(0),
     metavar="N",
-    help="Show at most N keys; 0 shows all. The default is 100 on a terminal, and 0 elsewhere.",
+    help="Show at most N keys; 0 shows all. The default is 100 on a terminal, and 0 elsewhere or with --json.",
 )
 @_json_option
 @click.pass_context
@@ -207,8 +211,8 @@ def export(
 ) -> None:
     """Write the state of PLUGIN as NDJSON, a line for each key.
 
-    Each line is an object with plugin, topic, partition, key and value. Types that JSON lacks are written as by the
-    codec json: an object with one key that starts with $, such as {"$tuple": [1, 2]}. No value is changed.
+    Each line is an object with plugin, topic, partition, key and value. A value of a type that JSON lacks is written as
+    an object with one key that starts with $, such as {"$tuple": [1, 2]}. The codec json stores it in the same way.
 
     \b
     Example:
@@ -261,7 +265,7 @@ def _elsewhere(plugin: str, store: Store) -> str:
     plugins = sorted({unit.plugin for unit in units})
     if plugins:
         return f"{closest(plugin, plugins)}; there is state of {', '.join(plugins)}"
-    return ": nothing is stored there; check --state-dir and --store"
+    return ": nothing is stored there; check --state-dir and --store (./state and sqlite by default)"
 
 
 # What is printed

@@ -69,7 +69,9 @@ def import_state(
     kafka: Mapping[str, Any],
     connect_timeout: float,
 ) -> None:
-    """Import state from the files of aiokafka's local state example: all of it, or nothing.
+    """Import the state files of aiokafka's example "local state and storing offsets outside of Kafka".
+
+    If one of the files cannot be imported, nothing is imported.
 
     \b
     Example:

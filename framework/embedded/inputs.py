@@ -103,12 +103,14 @@ class Input:
             check_encoding(self._encoding)
         if self._format == "tsv" and self._key is not None:
             raise UsageError(
-                f"{self.name} is read as key<TAB>value lines, which have no field {self._key!r}; leave the key out, or "
-                "name the format: csv (with --input-delimiter tab where tabs separate the columns) or ndjson"
+                f"{self.name} is read as key<TAB>value lines, which have no field {self._key!r}; leave out --input-key "
+                "(of produce: --key), or name the format csv (with --input-delimiter tab where tabs separate the "
+                "columns) or ndjson with --input-format (of produce: --format)"
             )
         if self._format != "csv" and self._delimiter is not None:
             raise UsageError(
-                f"{self.name} is read as {self._format}, and only csv has a delimiter; name the format csv"
+                f"{self.name} is read as {self._format}, and only csv has a delimiter; leave out --input-delimiter, "
+                "or name the format csv with --input-format (of produce: --format)"
             )
 
     def __iter__(self) -> Iterator[InputRecord]:
@@ -187,7 +189,7 @@ class Input:
         if other and len(header) == 1:
             raise self._error(
                 f"the header is one column, {header[0]!r}, that looks like several; "
-                f"try --input-delimiter {other} (or , if it is one)"
+                f"try --input-delimiter {other}, or, if the file really has one column, --input-delimiter ','"
             )
         if self._key is not None and self._key not in header:
             advice = f"; try --input-delimiter {other}" if other else ""
@@ -218,7 +220,8 @@ class Input:
             try:
                 document = _read_json(text)
             except ValueError as error:
-                raise self._error(f"not one JSON document: {error}{self._encoding_advice(line)}") from error
+                what = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+                raise self._error(f"not one JSON document: {what}{self._encoding_advice(line)}") from error
             yield InputRecord(None if path is None else self._json_key(document, path), text, self._line)
 
     def _json_key(self, document: Any, path: list[str]) -> bytes | None:

@@ -88,6 +88,12 @@ def test_standard_input(tmp_path):
     assert by_key(done.stdout) == {"a": 2, "b": 1, None: 1}
 
 
+def test_an_option_of_the_input_file_needs_the_file(tmp_path):
+    done = framework("run", "--plugin", "keycount", "--input-key", "user", "--stop-at-end", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--input-key is about the file of --input, which is not given" in done.stderr
+
+
 def test_with_nothing_named_it_says_that_it_is_a_trial(tmp_path):
     done = framework("run", "--plugin", "keycount", "--stop-at-end", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -167,7 +167,7 @@ def test_options_of_a_store_reach_it() -> None:
 @pytest.mark.parametrize(
     ("option", "complaint"),
     [
-        ("lock_timout=1", "unknown option lock_timout (did you mean lock_timeout?)"),
+        ("lock_timout=1", "the store sqlite has no option lock_timout (did you mean lock_timeout?)"),
         ("lock_timeout=soon", "the options of the store sqlite cannot be used: lock_timeout: "),
         ("lock_timeout=0", "lock_timeout: it must be greater than 0"),
         ("lock_timeout=nan", "lock_timeout: it must be a finite number"),

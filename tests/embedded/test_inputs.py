@@ -142,7 +142,9 @@ def test_a_missing_column_suggests_no_delimiter_where_none_is_likely(file) -> No
 
 @pytest.mark.parametrize("name", ["a.tsv", "a.ndjson"])
 def test_only_csv_has_a_delimiter(file, name: str) -> None:
-    assert "only csv has a delimiter; name the format csv" in refusal(file(name, "a;1\n"), delimiter=";")
+    assert "only csv has a delimiter; leave out --input-delimiter, or name the format csv" in refusal(
+        file(name, "a;1\n"), delimiter=";"
+    )
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1))
@@ -224,7 +226,9 @@ def test_tsv_lines(file) -> None:
 
 
 def test_tsv_has_no_fields_to_choose_a_key_from(file) -> None:
-    assert "leave the key out, or name the format" in refusal(file("a.tsv", "a\t1\n"), key="user")
+    assert "leave out --input-key (of produce: --key), or name the format" in refusal(
+        file("a.tsv", "a\t1\n"), key="user"
+    )
 
 
 # encodings

@@ -99,7 +99,7 @@ def test_a_pattern_needs_a_kafka(tmp_path):
     assert "no broker is named to read 'a.*' from" in done.stderr
     done = framework("run", "--plugin", "keycount", "--topic-pattern", "a.*", "--embedded", cwd=tmp_path)
     assert done.returncode == 2
-    assert "a pattern of topics needs a Kafka" in done.stderr
+    assert "--topic-pattern needs a Kafka cluster" in done.stderr
 
 
 def test_a_topic_that_is_deleted_leaves_its_state_and_the_others_go_on(
