@@ -92,8 +92,8 @@ Every option can also be set by an environment variable FRAMEWORK_<OPTION>, or i
 option on the command line overrides the variable, and the variable overrides the file.
 
 Exit status: 0 done; 1 failed while running; 2 wrong usage, configuration or plugin; 3 state is corrupt, incompatible,
-missing or taken by another owner; 4 the broker cannot be reached
-or refuses access, or a topic does not exist.
+missing or taken by another owner; 4 the broker cannot be reached or refuses access, or a topic that an option names
+does not exist.
 """,
 )
 @click.version_option(package_name="framework", message="%(prog)s %(version)s")

@@ -496,7 +496,11 @@ def store_options(command: F) -> F:
 def codec_option(command: F) -> F:
     """`--codec`: argument `codec`."""
     return framework_option(
-        "--codec", default="json", show_default=True, metavar="json|msgpack", help="Codec in which new state is stored."
+        "--codec",
+        default="json",
+        show_default=True,
+        metavar="json|msgpack",
+        help="Codec in which state is stored. Stored state can be continued only with its own codec.",
     )(command)
 
 
