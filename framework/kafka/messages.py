@@ -91,6 +91,8 @@ _HARMLESS: Final = frozenset(
 )
 _STARTING: Final = "GroupCoordinatorNotAvailableError"
 """The error of a new broker's first group. aiokafka asks again at once, so it is told only if it goes on."""
+_UNCLOSED: Final = "Unclosed AIOKafkaConnection"
+"""asyncio logs this when it closes a connection that nobody uses, as after a rebalance has cancelled a request."""
 _REPEAT_SECONDS: Final = 10.0
 """How long a message of aiokafka's is not repeated: for a topic that was deleted it has hundreds a second."""
 _REMEMBERED: Final = 1000
@@ -107,6 +109,8 @@ class KafkaMessages(logging.Filter):
         self._said: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.name == "asyncio":
+            return not str(record.msg).startswith(_UNCLOSED)
         if not record.name.startswith("aiokafka"):
             return True
         if isinstance(record.msg, str):  # of an exception that is logged, it is the exception itself

@@ -1,6 +1,7 @@
 """aiokafka's log messages, as they reach the user."""
 
 import ast
+import asyncio
 import logging
 import signal
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ def test_every_message_that_is_known_here_is_one_of_aiokafka():
     files = Path(aiokafka.__file__).parent.rglob("*.py")
     trees = [ast.parse(file.read_text(encoding="utf-8")) for file in files]
     texts = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    assert {*messages._INSTEAD, *messages._HARMLESS} <= texts
+    assert {*messages._INSTEAD, *messages._HARMLESS, messages._UNCLOSED} <= texts
 
 
 def test_each_takes_the_arguments_of_the_original():
@@ -98,6 +99,18 @@ def test_a_coordinator_that_stays_away_is_told(said, monkeypatch):
     assert said == [
         "warning the coordinator of the group is not known: [Error 15] GroupCoordinatorNotAvailableError; asking again"
     ]
+
+
+def test_a_connection_that_a_rebalance_made_in_vain_is_not_told():
+    async def leave_one() -> None:
+        asyncio.get_running_loop().call_exception_handler({"message": messages._UNCLOSED, "conn": "a connection"})
+
+    handler = Handler()
+    logging.getLogger("asyncio").addHandler(handler)
+    asyncio.run(leave_one())
+    logging.getLogger("asyncio").error("Unclosed client session")
+    logging.getLogger("asyncio").removeHandler(handler)
+    assert handler.said == ["error Unclosed client session"]
 
 
 def test_others_messages_pass():
