@@ -29,6 +29,9 @@ from framework.errors import (
     TopicRecreatedError,
     UsageError,
 )
+from framework.fields import FieldPath
+from framework.formats import Format, FormatOptions
+from framework.formats.json import JsonType
 from framework.hookspecs import hookimpl
 from framework.output import Output
 from framework.processor import API_VERSION, Options, Processor
@@ -61,8 +64,12 @@ __all__ = [
     "Description",
     "DeserializationError",
     "FencedError",
+    "FieldPath",
+    "Format",
+    "FormatOptions",
     "FrameworkError",
     "InternalError",
+    "JsonType",
     "OffsetOutOfRangeError",
     "Options",
     "Outcome",

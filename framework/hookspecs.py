@@ -14,6 +14,7 @@ from framework.records import TopicPartition
 if TYPE_CHECKING:
     from framework.codecs import Codec
     from framework.errors import ProcessingError
+    from framework.formats import Format
     from framework.policy import OnError
     from framework.processor import Processor
     from framework.stores import Store
@@ -47,6 +48,11 @@ def framework_codecs() -> "Sequence[type[Codec]]":  # type: ignore[empty-body]
 @hookspec
 def framework_stores() -> "Sequence[type[Store]]":  # type: ignore[empty-body]
     """The store classes that the plugin contributes, for `--store NAME`."""
+
+
+@hookspec
+def framework_formats() -> "Sequence[type[Format]]":  # type: ignore[empty-body]
+    """The format classes that the plugin contributes, for `--value-format NAME` and `value_format`."""
 
 
 @hookspec

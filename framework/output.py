@@ -1,18 +1,18 @@
 """Outputs: records that a processor sends to a topic, at least once."""
 
-import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from operator import index
 from typing import Any, Final
 
 from framework.borders import describe, shown
 from framework.errors import OutputError
+from framework.formats.json import to_json
 from framework.records import Headers
 
-__all__ = ["SOURCE_HEADERS", "Output", "OutputRecord", "checked_output"]
+__all__ = ["SOURCE_HEADERS", "Output", "OutputRecord", "Write", "checked_output", "to_bytes"]
 
 SOURCE_HEADERS = (
     "framework-plugin",
@@ -59,11 +59,15 @@ class Output(ABC):
         timestamp: int | None = None,
         partition: int | None = None,
         position: int | None = None,
+        key_format: Any = None,
+        value_format: Any = None,
     ) -> None:
         """Send a record to `topic` at least once: no checkpoint covers its source record before it is acknowledged.
 
         `value` and `key`: bytes (or a bytearray or memoryview, which is copied) go as they are, str as UTF-8, None as
-        null, everything else as JSON. `headers`: pairs of a str and bytes or None, such as `[("name", b"value")]`.
+        null, everything else as JSON. `key_format` and `value_format`: a format to encode them in instead, a name or a
+        type as in `Processor.value_format`; by default, the one that `Processor.output_formats` or `--output-format`
+        names for the topic. `headers`: pairs of a str and bytes or None, such as `[("name", b"value")]`.
         `timestamp`: milliseconds since the epoch, like `record.timestamp`; None: the time at which the record is sent.
         `partition`: the number of a partition of `topic`; None: it is chosen by the key, as Kafka's own clients do.
         `position`: in `process_batch`, the position in the batch of the record that this output comes from.
@@ -85,18 +89,47 @@ class Output(ABC):
         """
 
 
+def to_bytes(value: Any) -> bytes | None:
+    """The usual encoding: bytes as they are, text as UTF-8, None as null, everything else as JSON.
+
+    Raises `OutputError` for a value that JSON cannot hold.
+    """
+    if value is None or type(value) is bytes:
+        return value
+    try:
+        if isinstance(value, _BYTES_LIKE):
+            return memoryview(value).tobytes()
+        if isinstance(value, str):
+            return str.encode(value)
+        return to_json(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OutputError(
+            f"cannot send a {type(value).__name__}: {describe(error)}; send bytes, str, None or what JSON can hold"
+        ) from error
+
+
+Write = Callable[[Any], bytes | None]
+"""Encodes a key or a value; None is null."""
+
 _Checked = tuple[str, bytes | None, bytes | None, Headers, int | None, int | None]
 
 
 def checked_output(
-    topic: Any, value: Any, key: Any, headers: Any, partition: Any = None, timestamp: Any = None
+    topic: Any,
+    value: Any,
+    key: Any,
+    headers: Any,
+    partition: Any = None,
+    timestamp: Any = None,
+    write_key: Write = to_bytes,
+    write_value: Write = to_bytes,
 ) -> _Checked:
     """The fields of an `OutputRecord`, in their order, from what a plugin handed to `send`.
 
     Raises `OutputError` for values that the producer or Kafka would refuse later, and whatever the plugin's own objects
     raise while they are read.
     """
-    name, sent_key, sent_value = _topic(topic), _to_bytes(key), _to_bytes(value)
+    name, sent_key, sent_value = _topic(topic), write_key(key), write_value(value)
     if sent_key is None and sent_value is None:
         raise OutputError(f"an output to {name} has a null key and a null value; give one of them")
     number = None if partition is None else _partition(name, partition)
@@ -144,21 +177,6 @@ def _whole(value: Any) -> int | None:
         return None
 
 
-def _to_bytes(value: Any) -> bytes | None:
-    if value is None or type(value) is bytes:
-        return value
-    try:
-        if isinstance(value, _BYTES_LIKE):
-            return memoryview(value).tobytes()
-        if isinstance(value, str):
-            return str.encode(value)
-        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise OutputError(
-            f"cannot send a {type(value).__name__}: {describe(error)}; send bytes, str, None or what JSON can hold"
-        ) from error
-
-
 def _headers(headers: Any) -> Headers:
     if isinstance(headers, Mapping | str | bytes) or not isinstance(headers, Iterable):
         raise OutputError(f"headers are {shown(headers)}, not pairs; {_HOW_TO_WRITE_HEADERS}")
@@ -177,7 +195,7 @@ def _header(pair: Any) -> tuple[str, bytes | None]:
         str.encode(name)
     except UnicodeEncodeError as error:
         raise OutputError(f"the name of a header, {shown(name)}, is not Unicode text") from error
-    return str.__str__(name), _to_bytes(value)
+    return str.__str__(name), to_bytes(value)
 
 
 _HOW_TO_WRITE_HEADERS: Final = 'write headers=[("name", b"value")]'

@@ -23,7 +23,8 @@ from framework._closest import closest_or_all
 from framework.borders import describe, is_plugin_failure, shown
 from framework.codecs import Codec
 from framework.errors import PluginError, UsageError
-from framework.formats import FORMATS
+from framework.formats import FORMATS, Format, Part
+from framework.formats.json import JsonType, TypedJson
 from framework.hookspecs import OBSERVERS
 from framework.locate import Located, PluginOrigin, claims, import_located, installed, locate
 from framework.observers import Observers
@@ -70,6 +71,7 @@ class Plugin:
     processors: tuple[ProcessorSpec, ...]
     codecs: Mapping[str, type[Codec]]
     stores: Mapping[str, type[Store]]
+    formats: Mapping[str, type[Format]]
     observers: tuple[str, ...]
     """The hooks by which it is told what the runtime does."""
 
@@ -97,7 +99,7 @@ class Found:
 
 
 class Plugins:
-    """The plugins that a command loaded, with the built-in codecs and stores."""
+    """The plugins that a command loaded, with the built-in codecs, stores and formats."""
 
     def __init__(self, plugins: Sequence[Plugin], manager: pluggy.PluginManager) -> None:
         self.plugins = tuple(plugins)
@@ -114,6 +116,34 @@ class Plugins:
     def store(self, name: str) -> type[Store]:
         """The store class called `name`, found and refused like a codec."""
         return cast(type[Store], _chosen("store", name, _STORES, self.plugins))
+
+    def format_class(self, name: str) -> type[Format]:
+        """The format class called `name`, found and refused like a codec."""
+        return cast(type[Format], _chosen("format", name, FORMATS, self.plugins))
+
+    def format(
+        self, declared: Any, part: Part, *, options: Mapping[str, Any] | None = None, topic: str | None = None
+    ) -> Format:
+        """A new instance of the format that a name or a type declares. A name is found and refused like a codec's.
+
+        `options`: values, or texts of them, by name. `topic`: that of the outputs that it encodes; None: it decodes.
+        Raises `UsageError` for a format that is not there, a type that JSON cannot have, options that are unknown,
+        missing or invalid, and options that the format cannot use. Raises `PluginError` if its constructor fails.
+        """
+        if not isinstance(declared, str):
+            if options:
+                raise UsageError(f"JSON of a type has no options, but was given {', '.join(options)}")
+            return TypedJson(declared if isinstance(declared, JsonType) else JsonType(declared), part, topic)
+        cls = self.format_class(declared)
+        read = read_options(cls.Options, options or {}, f"the format {declared}")
+        try:
+            return cls(read, part, topic)
+        except UsageError:
+            raise
+        except BaseException as error:
+            if not is_plugin_failure(error):
+                raise
+            raise PluginError(f"the format {declared} could not be made: {describe(error)}") from error
 
     def open_store(self, location: str, options: Mapping[str, Any], *, read_only: bool = False) -> Store:
         """Open the store at `location`: the name of a store, or a location that begins with it, as in `sqlite:state`.
@@ -162,11 +192,20 @@ def check_processor_class(cls: type[Processor]) -> None:
         raise PluginError(f"processor {_path(cls)}: Options must be a subclass of framework.Options")
     if type(cls.state_version) is not int or cls.state_version < 1:
         raise PluginError(f"processor {_path(cls)}: state_version must be a whole number from 1")
-    for declared in (cls.key_format, cls.value_format):
-        if declared not in tuple(FORMATS):  # it may be anything, also what cannot be hashed
-            raise PluginError(
-                f"processor {_path(cls)}: there is no format {shown(declared)}; choose of {', '.join(FORMATS)}"
-            )
+    topics: Any = cls.output_formats
+    if not isinstance(topics, Mapping) or not all(isinstance(topic, str) for topic in topics):
+        raise PluginError(f"processor {_path(cls)}: output_formats must be a dict of formats by topic")
+    for declared in (cls.key_format, cls.value_format, *cls.output_formats.values()):
+        _check_format(cls, declared)
+
+
+def _check_format(cls: type[Processor], declared: Any) -> None:
+    """Whether a processor may declare this format. A plugin may bring the format, so its name is looked up later."""
+    try:
+        if not isinstance(declared, str | JsonType):
+            JsonType(declared)
+    except UsageError as error:
+        raise PluginError(f"processor {_path(cls)}: a format is a name or a type: {error}") from error
 
 
 def _find(located: Located, duplicate: bool) -> Found:
@@ -190,6 +229,7 @@ def _load(located: Sequence[Located]) -> Plugins:
         ("processor", [(spec.name, plugin.origin) for plugin in plugins for spec in plugin.processors]),
         ("codec", [(name, plugin.origin) for plugin in plugins for name in plugin.codecs]),
         ("store", [(name, plugin.origin) for plugin in plugins for name in plugin.stores]),
+        ("format", [(name, plugin.origin) for plugin in plugins for name in plugin.formats]),
     ):
         _refuse_twins(kind, names)
     return Plugins(plugins, manager)
@@ -208,11 +248,13 @@ def _load_one(manager: pluggy.PluginManager, located: Located) -> Plugin:
         raise PluginError(f"plugin {origin}: {error}; the hooks are {', '.join(_HOOKS)}") from error
     codecs = _contributed(manager, origin, plugin, "framework_codecs", Codec)
     stores = _contributed(manager, origin, plugin, "framework_stores", Store)
+    formats = _contributed(manager, origin, plugin, "framework_formats", Format)
     return Plugin(
         origin,
         tuple(ProcessorSpec(name, cls, origin.name) for name, cls in _named_processors(origin, processors)),
         _by_name("codec", origin, codecs, _CODECS),
         _by_name("store", origin, stores, _STORES),
+        _by_name("format", origin, formats, FORMATS),
         tuple(name for name in OBSERVERS if _implements(manager, plugin, name)),
     )
 

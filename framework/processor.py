@@ -1,10 +1,12 @@
 """Processor: the base class of the classes that plugins contribute."""
 
 from abc import ABC
-from collections.abc import Awaitable
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypeVar
 
 from framework.output import Output
 from framework.records import Batch, Record, TopicPartition
@@ -22,8 +24,17 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Processor(ABC):
+K = TypeVar("K", default=Any)
+V = TypeVar("V", default=Any)
+S = TypeVar("S", default=Any)
+O = TypeVar("O", default=Any)  # noqa: E741
+
+
+class Processor(ABC, Generic[K, V, S, O]):
     """Keeps state over the records of one partition. The runtime makes one instance for each assigned partition.
+
+    For type checkers and editors, name the types of the keys, the values, the state's values and the options:
+    `class Totals(Processor[str, Order, Decimal, TotalsOptions])`. All of them are optional.
 
     Override `process`, or `process_batch` for speed, or both. Both must lead to the same state. Keep all data that must
     survive a restart in `state`: attributes of `self` are lost.
@@ -38,32 +49,41 @@ class Processor(ABC):
     state_version: ClassVar[int] = 1
     """Version of the stored values. Raise it when their meaning changes, and override `migrate`."""
 
-    key_format: ClassVar[str] = "utf8"
-    """Default format of keys, see `framework.formats`. `--key-format` overrides it."""
-    value_format: ClassVar[str] = "bytes"
-    """Default format of values, see `framework.formats`. `--value-format` overrides it."""
+    key_format: ClassVar[Any] = "utf8"
+    """Default format of keys: a name, see `framework.formats`, or a type. Keys are then JSON of that type.
+    `--key-format` overrides it."""
+    value_format: ClassVar[Any] = "bytes"
+    """Default format of values: a name, see `framework.formats`, or a type, such as a `msgspec.Struct`. Values are then
+    JSON of that type. `--value-format` overrides it."""
+    output_formats: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Formats of the values that are sent, by topic: names or types. `--output-format` overrides them."""
 
     Options: ClassVar[type[Options]] = Options
     """Class of the options that `--option` sets."""
 
-    def __init__(self, options: Any, partition: TopicPartition) -> None:
+    def __init__(self, options: O, partition: TopicPartition) -> None:
         self.options = options
         self.partition = partition
 
-    async def open(self) -> None:  # noqa: B027 - a processor may go without
+    @classmethod
+    def value_format_of(cls, options: O) -> Any:
+        """The default format of values, where it depends on the options. Gives `value_format`, if not overridden."""
+        return cls.value_format
+
+    async def open(self) -> None:
         """Called after the state is loaded and before the first record, for example to open connections.
 
         When the state is loaded again, as after a failure, a new instance is made and opened. An exception ends the
         run.
         """
 
-    async def close(self) -> None:  # noqa: B027 - a processor may go without
+    async def close(self) -> None:
         """Called once for each instance when it is no longer used, also after errors and after a failed `open`.
 
         It may be called on an instance that was never opened. An exception is logged, and has no other effect.
         """
 
-    def process(self, record: Record, state: State[Any, Any], out: Output) -> Awaitable[None] | None:
+    def process(self, record: Record[K, V], state: State[K, S], out: Output) -> Awaitable[None] | None:
         """Apply one record: change `state`, and send outputs with `out.send`. May be `async def`.
 
         An exception rejects the record, and undoes its changes and outputs. `framework.RecordError` is meant for a
@@ -71,11 +91,11 @@ class Processor(ABC):
         """
         raise NotImplementedError
 
-    def process_batch(self, batch: Batch, state: State[Any, Any], out: Output) -> None:
+    def process_batch(self, batch: Batch[K, V], state: State[K, S], out: Output) -> None:
         """Apply several records at once, which is faster than `process`."""
         raise NotImplementedError
 
     @classmethod
-    def migrate(cls, state: State[Any, Any], from_version: int) -> None:
+    def migrate(cls, state: State[K, Any], from_version: int) -> None:
         """Convert stored state of the older version `from_version` to `state_version`, in place."""
         raise NotImplementedError

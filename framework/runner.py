@@ -13,7 +13,6 @@ from framework.embedded.broker import EMBEDDED_SESSION_TIMEOUT_MS, EmbeddedBroke
 from framework.embedded.feed import Feed
 from framework.embedded.inputs import InputRecord
 from framework.errors import ProcessingError, RecordsLostError, TopicNotFoundError, UsageError
-from framework.formats import format_named
 from framework.kafka.cluster import Cluster, connect, end_positions
 from framework.kafka.settings import SESSION_TIMEOUT_MS
 from framework.kafka.sink import KafkaSink
@@ -26,6 +25,7 @@ from framework.runtime.collector import quiet_collector
 from framework.runtime.definition import Definition
 from framework.runtime.failure_log import FailureLog
 from framework.runtime.figures import Figures, Summary, read_figures
+from framework.runtime.formats import FormatChoice, Formats
 from framework.runtime.io import IOThread
 from framework.runtime.limits import Limits
 from framework.runtime.loader import Loader
@@ -66,8 +66,7 @@ class RunSettings:
     retries: int = 0
     retry_backoff: float = 0.1
     isolation_level: str = "read_committed"
-    key_format: str | None = None
-    value_format: str | None = None
+    formats: FormatChoice = field(default_factory=FormatChoice)
     options: Mapping[str, Any] = field(default_factory=dict)
     stop_at_end: bool = False
     stall_timeout: float = 60.0
@@ -160,6 +159,9 @@ class Runner:
             run_io = stack.enter_context(IOThread())
             store: Store = await run_io(settings.plugins.open_store, settings.store, settings.store_options)
             stack.push_async_callback(run_io, store.close)
+            for definition in self._definitions:
+                stack.push_async_callback(definition.formats.close)
+                await definition.formats.open()
             self.worker, watchdog = await self._make_worker(servers, cluster, store, run_io)
             log.info(
                 "broker: %s · topics: %s · group: %s",
@@ -272,8 +274,7 @@ class Runner:
                 processor=spec.cls,
                 options=options[spec.name],
                 codec=codec,
-                key_format=format_named(settings.key_format or spec.cls.key_format),
-                value_format=format_named(settings.value_format or spec.cls.value_format),
+                formats=Formats.of(spec.cls, options[spec.name], settings.formats, settings.plugins.format),
                 on_error=self._policy,
                 keeps_rows=self._store_class.keeps_rows,
                 on_records_failed=self._on_records_failed,

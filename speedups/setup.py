@@ -10,6 +10,6 @@ extensions = [
         extra_compile_args=["-O3", "-Wall", "-Wextra"],
         py_limited_api=True,
     )
-    for name in ("_native", "_table")
+    for name in ("_native", "_records", "_table")
 ]
 setup(ext_modules=extensions, options={"bdist_wheel": {"py_limited_api": "cp311"}})

@@ -215,7 +215,7 @@ def install_what_is_shared(folder: Path) -> None:
 
 def test_every_python_block_is_run() -> None:
     commands = " ".join(command for block in of_all_pages("console") for command, _ in block.commands)
-    tried = {"titles.py", "test_counts", "Visits", "framework_processors"}
+    tried = {"titles.py", "test_counts", "Visits", "framework_processors", "framework_hex.py", "test_hex.py"}
     """By the tests below, and by `install_what_is_shared`."""
     for block in of_all_pages("python"):
         assert block.name in tried or f"--plugin {block.name} " in commands, block
@@ -251,6 +251,16 @@ def test_the_tests_that_are_shown_pass(defined_by: Defined) -> None:
     assert list(tests) == ["test_counts", "test_keeps_the_contract"]
     for test in tests.values():
         test()
+
+
+def test_the_format_that_is_shown_passes_the_tests_that_are_shown(tmp_path: Path) -> None:
+    blocks = {block.name: block.text for block in blocks_of("docs/formats.md", "python")}
+    for name in ("framework_hex.py", "test_hex.py"):
+        (tmp_path / name).write_text(blocks[name])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_hex.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
 
 
 def test_the_migration_gives_what_the_newer_plugin_would_have_counted(defined_by: Defined) -> None:

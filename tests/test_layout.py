@@ -27,7 +27,8 @@ LAYERS = (
     ("framework.processor", "framework.dead_letters"),
     ("framework.table", "framework.changes", "framework.policy"),
     ("framework.stores",),
-    ("framework.codecs", "framework.formats", "framework.output", "framework.state"),
+    ("framework.output", "framework.state", "framework.fields"),
+    ("framework.codecs", "framework.formats"),
     ("framework.progress", "framework.records", "framework.keys", "framework.borders", "framework._closest"),
     ("framework.errors",),
 )

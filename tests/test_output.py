@@ -97,7 +97,8 @@ def released() -> memoryview:
 
 UNSENDABLE: dict[str, Any] = {
     "a set": {1, 2},
-    "a decimal": Decimal("0.1"),
+    "a decimal that is not finite": Decimal("NaN"),
+    "bytes within": {"a": b"x"},
     "an object": object(),
     "NaN": float("nan"),
     "infinity": float("inf"),

@@ -468,9 +468,9 @@ async def process_async(self: Any, *args: Any) -> None:
         ({"Options": Options()}, "subclass of framework.Options"),
         ({"state_version": 0}, "state_version"),
         ({"state_version": True}, "state_version"),
-        ({"key_format": "utf9"}, "no format 'utf9'"),
-        ({"value_format": "xml"}, "no format 'xml'"),
-        ({"value_format": []}, r"no format []"),
+        ({"value_format": []}, r"a format is a name or a type: [] is not a type"),
+        ({"output_formats": ["json"]}, "output_formats must be a dict of formats by topic"),
+        ({"output_formats": {"t": 5}}, "a format is a name or a type: 5 is not a type"),
     ],
 )
 def test_a_processor_that_breaks_the_contract_is_refused(attributes: dict[str, Any], reason: str) -> None:

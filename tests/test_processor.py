@@ -1,10 +1,13 @@
-from typing import Any
+from decimal import Decimal
+from typing import Any, assert_type
 
+import msgspec
 import pytest
 from pydantic import ValidationError
 
-from framework import Options, Output, Processor, Record, TopicPartition
+from framework import Batch, Options, Output, Processor, Record, State, TopicPartition
 from framework.table import Table
+from framework.testing import run_processor
 
 PARTITION = TopicPartition("orders", 3)
 
@@ -19,6 +22,39 @@ class Count(Processor):
 
     def process(self, record: Record, state: Any, out: Output) -> None:
         state[record.key] = state.get(record.key, 0) + self.options.step
+
+
+class Order(msgspec.Struct):
+    customer: str
+    amount: Decimal
+
+
+class Totals(Processor[str, Order, Decimal, CountOptions]):
+    """mypy, which checks this file strictly, knows the types without a cast."""
+
+    api_version = 1
+    value_format = Order
+    Options = CountOptions
+
+    def process(self, record: Record[str, Order], state: State[str, Decimal], out: Output) -> None:
+        assert_type(record.value.amount, Decimal)
+        assert_type(self.options.step, int)
+        assert_type(state[record.key], Decimal)
+        state[record.key] += record.value.amount * self.options.step
+
+    def process_batch(self, batch: Batch[str, Order], state: State[str, Decimal], out: Output) -> None:
+        for key, order in zip(batch.keys, batch.values, strict=True):
+            assert_type(order, Order)
+            state[key] += order.amount * self.options.step
+
+
+def test_a_processor_of_types_is_used_like_any_other() -> None:
+    state = {"a": Decimal(1)}
+    for batches in (None, 2):
+        result = run_processor(
+            Totals, [("a", Order("x", Decimal("1.5")))], options={"step": 2}, state=state, batches=batches
+        )
+        assert result.state == {"a": Decimal("4.0")}
 
 
 def test_a_processor_has_its_options_and_its_partition() -> None:

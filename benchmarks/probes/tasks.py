@@ -5,12 +5,12 @@ from typing import Final
 
 from framework_keycount import KeyCount
 
-from framework.formats import format_named
 from framework.plugins import load
 from framework.policy import ErrorPolicy
 from framework.records import TopicPartition
 from framework.runtime.assignment import Assignment
 from framework.runtime.definition import Definition
+from framework.runtime.formats import FormatChoice, Formats
 from framework.runtime.lifecycle import Lifecycle
 from framework.runtime.limits import Limits
 
@@ -29,8 +29,7 @@ def keycount_assignment(codec: str) -> Assignment:
         processor=KeyCount,
         options=None,
         codec=load([]).codec(codec)(),
-        key_format=format_named(KeyCount.key_format),
-        value_format=format_named(KeyCount.value_format),
+        formats=Formats.of(KeyCount, None, FormatChoice(), load([]).format),
         on_error=ErrorPolicy("stop"),
         keeps_rows=True,
         on_records_failed=lambda *_: None,

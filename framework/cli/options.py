@@ -227,13 +227,12 @@ class MappingOption(Option):
         param_decls: list[str],
         *,
         variables: bool = False,
+        metavar: str = "NAME=VALUE",
         check: Callable[[str, Any], tuple[str, Any]] = lambda name, value: (name, value),
         check_together: Callable[[Mapping[str, Any]], None] = lambda merged: None,
         **attrs: Any,
     ) -> None:
-        super().__init__(
-            param_decls, multiple=True, type=NAME_VALUE, metavar="NAME=VALUE", callback=self._merge, **attrs
-        )
+        super().__init__(param_decls, multiple=True, type=NAME_VALUE, metavar=metavar, callback=self._merge, **attrs)
         self._variables = variables
         self._check = check
         self._check_together = check_together

@@ -12,10 +12,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from framework.cli.options import Group, framework_option
+from framework.errors import UsageError
+from framework.formats import FORMATS, Format
+from framework.formats.json import JsonType
 from framework.locate import GROUP
 from framework.options import OptionInfo, describe_options
-from framework.plugins import Found, Plugin, ProcessorSpec, discover, load
-from framework.stores import Store
+from framework.plugins import Found, Plugin, Plugins, ProcessorSpec, discover, load
 
 __all__ = ["plugins"]
 
@@ -30,7 +32,7 @@ def plugins() -> None:
 def list_plugins(as_json: bool) -> None:
     """List the installed plugins, with the reason if one cannot be used.
 
-    A plugin contributes processors, codecs, stores, or an observer, which is told what the runtime does.
+    A plugin contributes processors, codecs, stores, formats, or an observer, which is told what the runtime does.
 
     \b
     Example:
@@ -43,6 +45,36 @@ def list_plugins(as_json: bool) -> None:
         _print_found(found)
     else:
         click.echo(f"no plugins are installed: no package here has an entry point in the group {GROUP}", err=True)
+
+
+@plugins.command("formats")
+@framework_option("--json", "as_json", is_flag=True, help="Print an array of objects.")
+def list_formats(as_json: bool) -> None:
+    """List the formats of keys and values, with their options.
+
+    \b
+    Example:
+      framework plugins formats
+    """
+    loaded = load([])
+    names = [*FORMATS, *(name for found in discover() if found.plugin for name in found.plugin.formats)]
+    found = [(name, _format_class(loaded, name)) for name in dict.fromkeys(names)]
+    if as_json:
+        _print_json([_format_object(name, cls) for name, cls in found])
+        return
+    table = Table(*_columns("format", "summary", "options"), box=None, pad_edge=False)
+    for name, cls in found:
+        options = "; ".join(map(str, describe_options(cls.Options))) if isinstance(cls, type) else ""
+        table.add_row(name, _summary(cls) if isinstance(cls, type) else Text(cls, style="red"), options)
+    _console().print(table)
+
+
+def _format_class(loaded: Plugins, name: str) -> type[Format] | str:
+    """The class, or why it cannot be used: it may need a package that is not installed."""
+    try:
+        return loaded.format_class(name)
+    except UsageError as error:
+        return str(error)
 
 
 @plugins.command()
@@ -91,6 +123,7 @@ def _found_object(found: Found) -> dict[str, Any]:
         "processors": [spec.name for spec in plugin.processors] if plugin else [],
         "codecs": sorted(plugin.codecs) if plugin else [],
         "stores": sorted(plugin.stores) if plugin else [],
+        "formats": sorted(plugin.formats) if plugin else [],
         "observers": list(plugin.observers) if plugin else [],
         "status": found.status,
         "reason": found.reason,
@@ -113,8 +146,9 @@ def _contributions(plugin: Plugin | None) -> str:
     processors = (f"processor {spec.name}" for spec in plugin.processors)
     codecs = (f"codec {name}" for name in plugin.codecs)
     stores = (f"store {name}" for name in plugin.stores)
+    formats = (f"format {name}" for name in plugin.formats)
     observer = [f"observer of {', '.join(plugin.observers)}"] if plugin.observers else []
-    return "; ".join([*processors, *codecs, *stores, *observer])
+    return "; ".join([*processors, *codecs, *stores, *formats, *observer])
 
 
 def _print_plugin(plugin: Plugin) -> None:
@@ -123,10 +157,11 @@ def _print_plugin(plugin: Plugin) -> None:
     console.print(_facts(("from", str(origin)), ("place", origin.place), ("contributes", _contributions(plugin))))
     for spec in plugin.processors:
         _print_processor(console, spec)
-    for name, cls in plugin.stores.items():
-        console.print()
-        console.print(Text.assemble("store ", (name, "bold")))
-        _print_options(console, cls.Options)
+    for kind, classes in (("store", plugin.stores), ("format", plugin.formats)):
+        for name, cls in classes.items():
+            console.print()
+            console.print(Text.assemble(f"{kind} ", (name, "bold")))
+            _print_options(console, cls.Options)
 
 
 def _print_processor(console: Console, spec: ProcessorSpec) -> None:
@@ -137,8 +172,8 @@ def _print_processor(console: Console, spec: ProcessorSpec) -> None:
         _facts(
             ("summary", _summary(cls)),
             ("state version", str(cls.state_version)),
-            ("key format", cls.key_format),
-            ("value format", cls.value_format),
+            ("key format", _format_text(cls.key_format)),
+            ("value format", _format_text(cls.value_format)),
         )
     )
     _print_options(console, cls.Options)
@@ -175,7 +210,8 @@ def _plugin_object(plugin: Plugin) -> dict[str, Any]:
         "version": plugin.origin.version,
         "processors": [_processor_object(spec) for spec in plugin.processors],
         "codecs": sorted(plugin.codecs),
-        "stores": [_store_object(name, cls) for name, cls in plugin.stores.items()],
+        "stores": [_options_object(name, cls.Options) for name, cls in plugin.stores.items()],
+        "formats": [_options_object(name, cls.Options) for name, cls in plugin.formats.items()],
         "observers": list(plugin.observers),
     }
 
@@ -185,14 +221,27 @@ def _processor_object(spec: ProcessorSpec) -> dict[str, Any]:
         "name": spec.name,
         "summary": _summary(spec.cls),
         "state_version": spec.cls.state_version,
-        "key_format": spec.cls.key_format,
-        "value_format": spec.cls.value_format,
+        "key_format": _format_text(spec.cls.key_format),
+        "value_format": _format_text(spec.cls.value_format),
         "options": [_option_object(option) for option in describe_options(spec.cls.Options)],
     }
 
 
-def _store_object(name: str, cls: type[Store]) -> dict[str, Any]:
-    return {"name": name, "options": [_option_object(option) for option in describe_options(cls.Options)]}
+def _options_object(name: str, model: type[BaseModel]) -> dict[str, Any]:
+    return {"name": name, "options": [_option_object(option) for option in describe_options(model)]}
+
+
+def _format_object(name: str, cls: type[Format] | str) -> dict[str, Any]:
+    if isinstance(cls, str):
+        return {"name": name, "summary": None, "options": [], "reason": cls}
+    return {**_options_object(name, cls.Options), "summary": _summary(cls), "reason": None}
+
+
+def _format_text(declared: Any) -> str:
+    """A format that a processor declares: a name, or a type."""
+    if isinstance(declared, str):
+        return declared
+    return str(declared if isinstance(declared, JsonType) else JsonType(declared))
 
 
 def _option_object(option: OptionInfo) -> dict[str, Any]:

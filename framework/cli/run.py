@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from click.core import ParameterSource
 
 from framework.cli.entries import Entry, entry_line, entry_rows, ordered
+from framework.cli.formats import format_choice, format_options
 from framework.cli.inputs import input_text_options
 from framework.cli.options import (
     DURATION,
@@ -35,7 +36,6 @@ from framework.cli.tables import print_table
 from framework.embedded.inputs import INPUT_FORMATS, Input, InputRecord
 from framework.embedded.traffic import generate
 from framework.errors import UsageError
-from framework.formats import FORMATS
 from framework.plugins import load
 from framework.runner import Runner, RunSettings
 
@@ -48,8 +48,6 @@ _GENERATED_RATE: Final = 1000
 
 _OF_INPUT: Final = ("input_key", "input_format", "input_delimiter", "input_encoding")
 """Options that need `--input`."""
-
-_format_metavar: Final = "|".join(FORMATS)
 
 
 @click.command(cls=Command)
@@ -135,12 +133,7 @@ _format_metavar: Final = "|".join(FORMATS)
     show_default=True,
     help="read_committed leaves out records of aborted transactions.",
 )
-@framework_option(
-    "--key-format", metavar=_format_metavar, help="Format of the keys. The default is the plugin's format."
-)
-@framework_option(
-    "--value-format", metavar=_format_metavar, help="Format of the values. The default is the plugin's format."
-)
+@format_options
 @framework_option(
     "--option",
     "options",
@@ -277,6 +270,7 @@ def _settings(
         store=store_location(ctx, store, state_dir),
         stop_at_end=stop_at_end,
         records=records,
+        formats=format_choice(others),
         **others,
     )
     return settings, fed

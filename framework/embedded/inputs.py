@@ -31,7 +31,6 @@ from typing import Any, Final, Literal, NamedTuple
 
 from framework.embedded.text import check_encoding, has_utf16_mark, likely_encoding, utf8_lines
 from framework.errors import UsageError
-from framework.formats import json_reader
 
 __all__ = ["INPUT_FORMATS", "Input", "InputFormat", "InputRecord"]
 
@@ -310,4 +309,29 @@ def _count(items: Sized, name: str) -> str:
 
 
 _compact_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_read_json = json_reader(parse_float=str, parse_int=str)  # as text, numbers stay as the file has them
+
+
+def _read_json(data: bytes) -> Any:
+    """Decode strict JSON, with numbers as text, so that they stay as the file has them. Raises `ValueError`."""
+    try:
+        return _strict_json.decode(data.decode())
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in members if names.count(name) > 1)
+        raise ValueError(f"an object has the name {twice!r} more than once")
+    return members
+
+
+_strict_json = json.JSONDecoder(
+    parse_float=str, parse_int=str, parse_constant=_refuse_constant, object_pairs_hook=_object_without_duplicates
+)

@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import iscoroutinefunction
+from itertools import islice
 from typing import Any, NoReturn
 
 from framework.borders import describe, is_plugin_failure
@@ -23,12 +24,20 @@ from framework.runtime.slices import Caution, Pieces
 from framework.stores import Unit
 from framework.table import Table
 
-__all__ = ["Applier", "Breathe", "Host", "Memory", "Rewind"]
+__all__ = ["Applier", "Breathe", "Host", "Memory", "Missing", "Rewind"]
 
 log = logging.getLogger("framework")
 
 Breathe = Callable[[], Awaitable[None]]
 """Gives the event loop a turn, and does the work that cannot wait until a batch is applied."""
+
+
+class Missing(Exception):  # noqa: N818 - a step of the task's life, not an error
+    """A format needs `getting` to end before it can decode the records from the task's position on."""
+
+    def __init__(self, getting: Awaitable[None]) -> None:
+        super().__init__(getting)
+        self.getting = getting
 
 
 class Rewind(Exception):  # noqa: N818 - a step of the task's life, not an error
@@ -128,9 +137,10 @@ class Applier:
         Awaits the processor's own `async def process` and `breathe`, and nothing else. Returns early if the task is no
         longer running after that.
 
-        Raises `Rewind` if a record failed on the fast path, `Retry` if a failed record is to be tried again later, and
-        `Refusal` if a record failed for good and the policy is to stop. After `Retry` and `Refusal` the memory is as
-        before that record. After `Rewind` and any other error it must be dropped.
+        Raises `Rewind` if a record failed on the fast path, `Retry` if a failed record is to be tried again later,
+        `Missing` if a format cannot decode the next record yet, and `Refusal` if a record failed for good and the
+        policy is to stop. After `Retry`, `Missing` and `Refusal` the memory is as before that record. After `Rewind`
+        and any other error it must be dropped.
         """
         position = self._known_position()
         if batch.start > position:
@@ -145,7 +155,7 @@ class Applier:
         self.is_whole = False
         try:
             await self._apply_pieces(raw, breathe)
-        except (Retry, Refusal):
+        except (Retry, Missing, Refusal):
             self._finish()
             raise
         self._finish()
@@ -189,6 +199,9 @@ class Applier:
         return self._output_load() >= self._many_outputs
 
     async def _apply_piece(self, raw: Batch, breathe: Breathe) -> None:
+        missing = self._decoder.missing(raw)
+        if missing is not None:
+            raise Missing(missing)
         batch, refused = self._decoder.decode(raw)
         begin = 0
         for index, error in refused:
@@ -239,31 +252,32 @@ class Applier:
     async def _apply_records(self, batch: Batch, breathe: Breathe) -> None:
         memory, clock, seconds = self.memory, self._host.clock, self._host.limits.slice_seconds
         process, state, out = memory.processor.process, memory.table, memory.outbox
-        begin_record = out.begin_record
         deadline, looks = clock() + seconds, self._looks
-        countdown, before, done = looks.size, self._output_load(), 0
-        for record in batch:
-            begin_record(record.offset)
-            try:
-                result = process(record, state, out)
-                if result is not None:
-                    await result
-            except BaseException as error:
-                if not is_plugin_failure(error):
-                    raise
-                self._rewind(batch.end, error)
-            done += 1
-            countdown -= 1
-            if result is not None or not countdown:
-                looks.fit(looks.size - countdown, self._output_load() - before)
-                if self._has_many_outputs() or clock() > deadline:
-                    self.applied, done = self.applied + done, 0
-                    self._advance(record.offset, record.offset + 1)
-                    if not await self._pause(breathe):
-                        return
-                    deadline = clock() + seconds
-                countdown, before = looks.size, self._output_load()
-        self.applied += done
+        records, done = iter(batch), 0
+        out.begin_records()
+        while done < len(batch):
+            before, began = self._output_load(), done
+            done = min(done + looks.size, len(batch))
+            for record in islice(records, looks.size):
+                out.record = record
+                try:
+                    result = process(record, state, out)
+                    if result is not None:
+                        await result
+                except BaseException as error:
+                    if not is_plugin_failure(error):
+                        raise
+                    self._rewind(batch.end, error)
+                if result is not None:  # it may have taken long
+                    done = bisect_left(batch.offsets, record.offset) + 1
+                    break
+            self.applied += done - began
+            looks.fit(done - began, self._output_load() - before)
+            if done < len(batch) and (self._has_many_outputs() or clock() > deadline):
+                self._advance(batch.offsets[done - 1], batch.offsets[done - 1] + 1)
+                if not await self._pause(breathe):
+                    return
+                deadline = clock() + seconds
         self._advance(batch.offsets[-1], batch.offsets[-1] + 1)
 
     def _rewind(self, until: int, error: BaseException) -> NoReturn:

@@ -32,9 +32,10 @@ class Attempt:
         """
         process, table, outbox = self._processor.process, self._table, self._outbox
         mark = outbox.mark()
+        outbox.begin_records()
         table.begin_undo()
         for position, record in enumerate(records):
-            outbox.begin_record(record.offset)
+            outbox.record = record
             try:
                 result = process(record, table, outbox)
                 if result is not None:

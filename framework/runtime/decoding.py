@@ -1,11 +1,11 @@
 """Decoding: turns the keys and values of fetched batches from bytes into the formats that a processor reads."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from framework.borders import describe, is_plugin_failure, message_of
-from framework.errors import DeserializationError
+from framework.borders import describe, is_plugin_failure, located, message_of
+from framework.errors import DeserializationError, PluginError
 from framework.formats import Format
 from framework.records import Batch
 from framework.runtime.definition import Definition
@@ -20,11 +20,28 @@ class Decoder:
 
     def __init__(self, definition: Definition) -> None:
         self._columns = [
-            ("value", "values", definition.value_format),
-            ("key", "keys", definition.key_format),
+            ("value", "values", definition.formats.value),
+            ("key", "keys", definition.formats.key),
         ]
-        self._mutable = [(name, form) for _, name, form in self._columns if form.mutable]
+        self._mutable = [(name, form) for _, name, form in self._columns if form.is_mutable]
+        self._asked = [(name, form) for _, name, form in self._columns if type(form).missing is not Format.missing]
         self._advises = definition.on_error.on_error == "stop"
+
+    def missing(self, raw: Batch) -> Awaitable[None] | None:
+        """What the formats have to get before they can decode the batch, such as schemas; None for nothing.
+
+        Raises `PluginError` if a format fails.
+        """
+        for name, form in self._asked:
+            try:
+                missing = form.missing(getattr(raw, name))
+            except BaseException as error:
+                if not is_plugin_failure(error):
+                    raise
+                raise PluginError(f"format {form}: missing failed: {located(describe(error), error)}") from error
+            if missing is not None:
+                return missing
+        return None
 
     def decode(self, raw: Batch) -> tuple[Batch, _Refused]:
         """Returns the batch with decoded columns, and the position and error of each record that is not decodable."""
@@ -53,7 +70,7 @@ class Decoder:
         return piece.with_columns(**columns)
 
     def _error(self, raw: Batch, index: int, part: str, form: Format, error: BaseException) -> DeserializationError:
-        text = f"{raw.topic_partition} offset {raw.offsets[index]}: the {part} is not {form.name}: {_reason(error)}"
+        text = f"{raw.topic_partition} offset {raw.offsets[index]}: the {part} is not {form}: {_reason(error)}"
         if self._advises:
             text += f"; set --{part}-format, or --on-error to go on without such records"
         return DeserializationError(text)

@@ -6,10 +6,10 @@ from typing import Any
 
 from framework.codecs import Codec
 from framework.errors import ProcessingError
-from framework.formats import Format
 from framework.policy import ErrorPolicy
 from framework.processor import Processor
 from framework.records import TopicPartition
+from framework.runtime.formats import Formats
 
 __all__ = ["Definition"]
 
@@ -22,8 +22,7 @@ class Definition:
     processor: type[Processor]
     options: Any
     codec: Codec
-    key_format: Format
-    value_format: Format
+    formats: Formats
     on_error: ErrorPolicy
     keeps_rows: bool
     """As `Store.keeps_rows`."""

@@ -9,6 +9,7 @@ from framework.borders import shown
 from framework.errors import OutputError
 from framework.output import SOURCE_HEADERS, Output, OutputRecord, checked_output
 from framework.records import TopicPartition
+from framework.runtime.writers import Writers
 
 __all__ = ["Outbox"]
 
@@ -18,9 +19,9 @@ __all__ = ["Outbox"]
 class Outbox(Output):
     """Collects the outputs and the rejected records of one unit's processor.
 
-    Before each call of the processor, the runtime says which records it applies (`begin_record`, `begin_batch`). After
-    a failed call, `cut` removes its outputs, back to the `mark` from before the call. A `mark` is invalid once records
-    were taken.
+    Before each call of the processor, the runtime says which records it applies: by `begin_batch`, or by
+    `begin_records` and then, for each record, the attribute `record`. After a failed call, `cut` removes its outputs,
+    back to the `mark` from before the call. A `mark` is invalid once records were taken.
     """
 
     __slots__ = (
@@ -31,13 +32,17 @@ class Outbox(Output):
         "_plugin",
         "_records",
         "_refused",
+        "_sender",
         "_size",
         "_unit_headers",
+        "_writers",
+        "record",
     )
 
-    def __init__(self, plugin: str, partition: TopicPartition) -> None:
+    def __init__(self, plugin: str, partition: TopicPartition, writers: Writers) -> None:
         self._plugin = plugin
         self._partition = partition
+        self._writers = writers
         unit = (plugin, *partition)
         self._unit_headers = tuple((name, str(of).encode()) for name, of in zip(_UNIT_HEADERS, unit, strict=True))
         self._batch: Sequence[int] | None = None
@@ -45,6 +50,10 @@ class Outbox(Output):
         self._offset = -1
         self._index = 0
         """Number of outputs that the record at `_offset` has sent so far."""
+        self.record: Any = None
+        """The record that is being applied alone. An attribute, because it is set for each record."""
+        self._sender: Any = None
+        """The single record that has sent the last output."""
         self._records: list[OutputRecord] = []
         self._size = 0
         self._refused: dict[int, Exception] = {}
@@ -63,10 +72,9 @@ class Outbox(Output):
         """The rejected records of the batch that were not taken yet: the error by the record's position."""
         return MappingProxyType(self._refused)
 
-    def begin_record(self, offset: int) -> None:
-        """The next outputs come from the record at this offset."""
-        self._batch = None
-        self._offset, self._index = offset, 0
+    def begin_records(self) -> None:
+        """The next outputs come from single records, each of which is set as `record` before it is applied."""
+        self._batch = self._sender = None
 
     def begin_batch(self, offsets: Sequence[int]) -> None:
         """The next outputs come from the records at these offsets; the `position` of an output says from which."""
@@ -83,12 +91,16 @@ class Outbox(Output):
         timestamp: int | None = None,
         partition: int | None = None,
         position: int | None = None,
+        key_format: Any = None,
+        value_format: Any = None,
     ) -> None:
         # Everything is made before anything is kept, so that a call that raises has no effect. The plugin's objects are
         # read first, because they may call `send`, too.
         try:
+            write_key = self._writers.of("key", topic, key_format)
+            write_value = self._writers.of("value", topic, value_format)
             name, sent_key, sent_value, own_headers, number, time = checked_output(
-                topic, value, key, headers, partition, timestamp
+                topic, value, key, headers, partition, timestamp, write_key, write_value
             )
         except OutputError as error:
             raise OutputError(f"plugin {self._plugin}: {error}") from error
@@ -116,6 +128,9 @@ class Outbox(Output):
     def _place_of(self, position: int | None) -> tuple[int, int]:
         """Offset of the record that the next output comes from, and the number of its outputs so far."""
         if self._batch is None:
+            record = self.record
+            if record is not self._sender:
+                self._sender, self._offset, self._index = record, record.offset, 0
             return self._offset, self._index
         if position is None or not _is_position(position, self._batch):
             raise OutputError(
@@ -138,6 +153,7 @@ class Outbox(Output):
 
     def cut(self, mark: int) -> None:
         """Forget the outputs since `mark` and all rejected records, because the call has failed."""
+        self._sender = None
         self._size -= sum(map(_size_of, self._records[mark:]))
         del self._records[mark:]
         self._refused = {}

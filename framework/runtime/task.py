@@ -209,7 +209,7 @@ class PartitionTask:
         progress = stored.own_progress if stored else Progress()
         self.epoch, self.version, self.stored = claim.epoch, stored.version if stored else 0, progress
         processor = self._lifecycle.make(self.unit, self.definition)
-        outbox = Outbox(self.unit.plugin, self.partition)
+        outbox = Outbox(self.unit.plugin, self.partition, self.definition.formats.writers)
         applied, skipped = self._stored_counts
         self.applier = Applier(self._host, Memory(processor, Table(data), outbox), progress, applied)
         self.applier.failures.skipped = skipped

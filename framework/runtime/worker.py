@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from framework.borders import describe, is_plugin_failure
 from framework.errors import FencedError
 from framework.observers import Observers
 from framework.records import Batch, TopicPartition
-from framework.runtime.applier import Rewind
+from framework.runtime.applier import Missing, Rewind
 from framework.runtime.assignment import Assignment
 from framework.runtime.background import as_error, contained
 from framework.runtime.definition import Definition
@@ -148,7 +149,7 @@ class Worker:
         if self.saving is not None:
             return "a checkpoint (the store, or acknowledgements of outputs)"
         if self._loading:
-            return "state that is being loaded"
+            return "state that is being loaded, or a format that gets a schema"
         return "the broker, or a plugin that is closing"
 
     # ---- the loop
@@ -210,11 +211,14 @@ class Worker:
 
     def _start_loading(self, assigned: Mapping[TopicPartition, Sequence[PartitionTask]]) -> None:
         if assigned:
-            loading = asyncio.create_task(
-                contained(self._loader.load, assigned, lambda partition: self._inbox.post(Ready(partition)))
-            )
-            self._loading.append(loading)
-            loading.add_done_callback(self._loaded)
+            self._load(contained(self._loader.load, assigned, lambda partition: self._inbox.post(Ready(partition))))
+
+    def _load(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Do this in the background, until it is done or the assignment ends. An error of it ends the run."""
+        loading = asyncio.create_task(work)
+        self._loading.append(loading)
+        loading.add_done_callback(self._loaded)
+        return loading
 
     def _loaded(self, loading: "asyncio.Task[None]") -> None:
         was_wanted = loading in self._loading
@@ -301,6 +305,8 @@ class Worker:
                         await self._rewind(task)
                     except Retry as retry:
                         self._hold_until(task.partition, retry.at)
+                    except Missing as missing:
+                        self._hold_for(task.partition, missing.getting)
                     await self.saver.send_outputs(task)
             await self._breathe()
 
@@ -335,6 +341,18 @@ class Worker:
         """Hold one partition until `at`, on the event loop's clock in seconds. The other partitions go on."""
         self._source.hold(partition)
         self._inbox.post_at(at, Ready(partition))
+
+    def _hold_for(self, partition: TopicPartition, getting: Awaitable[None]) -> None:
+        """Hold one partition until a format has got what it needs. The other partitions go on."""
+        self._source.hold(partition)
+
+        async def get() -> None:
+            await getting
+            self._inbox.post(Ready(partition))
+
+        loading = self._load(contained(get))
+        if asyncio.iscoroutine(getting):  # a task that is cancelled at once never begins to await it
+            loading.add_done_callback(lambda _: getting.close())
 
     async def _reload(self, partitions: Sequence[TopicPartition]) -> None:
         """Save and load the tasks again whose position the log no longer holds. The loader applies the policy.

@@ -8,10 +8,13 @@ from typing import Any, Literal, Self
 
 from framework.errors import UsageError
 from framework.output import OutputRecord
+from framework.plugins import load
 from framework.processor import Options, Processor
 from framework.records import Batch, Record, TopicPartition
 from framework.runtime.attempt import Attempt
+from framework.runtime.formats import FormatChoice, output_formats
 from framework.runtime.outbox import Outbox
+from framework.runtime.writers import Writers
 from framework.table import Table
 
 __all__ = ["Driver", "Result", "pieces", "run_processor", "to_batch"]
@@ -104,7 +107,7 @@ class Driver:
         self.table: Table[Any, Any] = Table(copy.deepcopy(dict(state or {})))
         self.needless: list[BaseException] = []
         """Exceptions that `process_batch` raised although every record of the batch could be applied."""
-        self._outbox = Outbox(processor.name or processor.__name__.lower(), partition)
+        self._outbox = Outbox(processor.name or processor.__name__.lower(), partition, _writers(processor))
         self._attempt = Attempt(self.processor, self.table, self._outbox)
         self._has_process = _overrides(processor, "process")
         self._has_batch = _overrides(processor, "process_batch")
@@ -180,6 +183,11 @@ class Driver:
         if not skip:
             raise error
         self._failed[offset] = error
+
+
+def _writers(processor: type[Processor]) -> Writers:
+    make = load([]).format
+    return Writers(output_formats(processor, FormatChoice(), make), make)
 
 
 def _overrides(processor: type[Processor], method: str) -> bool:

@@ -49,6 +49,7 @@ def test_list_as_json() -> None:
         "processors": [],
         "codecs": [],
         "stores": [],
+        "formats": [],
         "observers": [],
         "status": "broken",
         "reason": "",

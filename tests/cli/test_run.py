@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from tests.end_to_end.worker import framework
 FLIGHTS = Path(__file__).parents[2] / "examples" / "data" / "flights-2013-01.csv"
 
 
-def by_key(stdout: str) -> dict[str | None, int]:
+def by_key(stdout: str) -> dict[str | None, Any]:
     return {entry["key"]: entry["value"] for entry in map(json.loads, stdout.splitlines())}
 
 
@@ -86,6 +87,68 @@ def test_standard_input(tmp_path):
     done = framework(*args, cwd=tmp_path, stdin=lines)
     assert done.returncode == 0, done.stderr
     assert by_key(done.stdout) == {"a": 2, "b": 1, None: 1}
+
+
+TYPED = """
+import msgspec
+from decimal import Decimal
+from framework import Processor
+
+
+class Order(msgspec.Struct):
+    customer: str
+    amount: Decimal
+
+
+class Totals(Processor[str, Order, Decimal]):
+    api_version = 1
+    value_format = Order
+
+    def process(self, record, state, out):
+        state[record.value.customer] = state.get(record.value.customer, Decimal(0)) + record.value.amount
+"""
+
+
+def test_a_plugin_reads_values_of_a_type(tmp_path):
+    (tmp_path / "totals.py").write_text(TYPED)
+    (tmp_path / "in.ndjson").write_text('{"customer": "a", "amount": 1.50}\n{"customer": "a", "amount": "x"}\n')
+    args = ["run", "--plugin", "totals.py", "--input", "in.ndjson", "--stop-at-end", "--json"]
+    done = framework(*args, "--on-error", "skip", cwd=tmp_path)
+    assert (done.returncode, by_key(done.stdout)) == (0, {"a": {"$decimal": "1.50"}}), done.stderr
+    done = framework(*args, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "offset 1: the value is not json of Order: Invalid decimal string - at `$.amount`" in done.stderr
+
+
+PLACES = """
+from framework import Processor
+
+
+class Places(Processor):
+    api_version = 1
+
+    def process(self, record, state, out):
+        state[record.value["b"]] = 1
+"""
+
+
+def test_formats_with_options(tmp_path):
+    (tmp_path / "places.py").write_text(PLACES)
+    (tmp_path / "in.tsv").write_text("k\t1;x\nk\t2;y\n")
+    args = ["run", "--plugin", "places.py", "--input", "in.tsv", "--stop-at-end", "--json", "--value-format", "csv"]
+    done = framework(
+        *args, "--value-format-option", "columns=a,b", "--value-format-option", "delimiter=;", cwd=tmp_path
+    )
+    assert (done.returncode, by_key(done.stdout)) == (0, {"x": 1, "y": 1}), done.stderr
+    done = framework(*args, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "the options of the format csv cannot be used: columns: it is required" in done.stderr
+
+
+def test_an_unknown_format_is_refused_with_the_closest(tmp_path):
+    done = framework("run", "--plugin", "keycount", "--value-format", "jsn", "--stop-at-end", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no format named 'jsn' (did you mean json?)" in done.stderr
 
 
 def test_an_option_of_the_input_file_needs_the_file(tmp_path):

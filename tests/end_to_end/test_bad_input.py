@@ -47,7 +47,7 @@ def refused(done: subprocess.CompletedProcess[str], status: int, *texts: str) ->
         (["--plugin", "sumbykey"], 2, ["field"]),
         (["--plugin", "keycount", "--codec", "jsn"], 2, ["no codec named 'jsn' (did you mean json?)"]),
         (["--plugin", "keycount", "--store", "sqlit"], 2, ["no store named 'sqlit'", "sqlite"]),
-        (["--plugin", "keycount", "--key-format", "utf9"], 2, ["unknown format 'utf9'", "utf8"]),
+        (["--plugin", "keycount", "--key-format", "utf9"], 2, ["no format named 'utf9' (did you mean utf8?)"]),
         (["--plugin", "keycount", "--topic", "t"], 2, ["no broker is named", "KAFKA_BOOTSTRAP_SERVERS"]),
         (["--plugin", "keycount", "--input", "missing.csv"], 2, ["missing.csv"]),
         (["--plugin", "broken.py"], 2, ["broken.py", "ZeroDivisionError"]),

@@ -86,3 +86,30 @@ def test_a_topic_that_does_not_exist_is_told_within_the_connect_timeout(run, tmp
     assert f"an output to topic {outputs} was not taken: the broker has not told of such a topic" in failed.stderr
     assert "within 2 s (--connect-timeout); create the topic" in failed.stderr
     assert exported(tmp_path, "placing") == {}
+
+
+def test_outputs_are_written_in_the_formats_that_are_chosen(run, topic, read_topic, tmp_path):
+    outputs, others = topic(), topic()
+    sent: list[dict[str, Any]] = [
+        {"topic": outputs, "value": 5, "partition": 0},
+        {"topic": outputs, "value": "text", "partition": 0},
+        {"topic": outputs, "value": 7, "value_format": "int32", "partition": 0},
+        {"topic": others, "value": {"a": 1, "b": "x"}},
+        {"topic": others, "value": [1], "value_format": "avro"},
+        {"topic": others, "value": "v"},
+    ]
+    chosen = ("--output-format", f"{outputs}=int64", "--output-format", f"{others}=csv")
+    options = ("--output-format-option", f"{others}.columns=a,b")
+    done = run(*sent, arguments=(*chosen, *options, "--on-error", "skip"))
+    assert done.returncode == 0, done.stderr
+    written = {record.value for record in read_topic(outputs)}  # the order is that of each source partition
+    assert written == {(5).to_bytes(8, "big"), (7).to_bytes(4, "big")}
+    assert [record.value for record in read_topic(others)] == [b"1,x"]
+    assert sorted(key for _, key in exported(tmp_path, "placing")) == ["key-0", "key-2", "key-3"]
+    assert "cannot send 'text' as int64" in done.stderr
+
+
+def test_an_option_for_a_topic_without_a_format_is_refused(run):
+    done = run({"topic": "t", "value": "v"}, arguments=("--output-format-option", "other.columns=a"))
+    assert done.returncode == 2
+    assert "--output-format-option other.columns: no --output-format names the topic" in done.stderr

@@ -65,8 +65,6 @@ class Alone:
             self.processor,
             name="plugin",
             on_error=self.policy,
-            key_format=self.processor.key_format,
-            value_format=self.processor.value_format,
             on_records_failed=self._failed,
         )
         self.task = PartitionTask(

@@ -11,19 +11,21 @@ from framework import hookspecs
 from framework.changes import fold_rows
 from framework.codecs import Codec
 from framework.codecs.json import JsonCodec
-from framework.formats import format_named
 from framework.observers import Observers
 from framework.output import OutputRecord
+from framework.plugins import load
 from framework.policy import ErrorPolicy
 from framework.processor import Processor
 from framework.records import Batch, Record, TopicPartition
 from framework.runtime.definition import Definition
+from framework.runtime.formats import FormatChoice, Formats
 from framework.runtime.lifecycle import Lifecycle
 from framework.runtime.limits import Limits
 from framework.runtime.loader import Loader
 from framework.runtime.ports import Committed, Fetched, LogRange, Place, SourceListener
 from framework.runtime.task import PartitionTask, TaskStatus
 from framework.runtime.worker import Worker
+from framework.runtime.writers import MakeFormat, Writers
 from framework.stores import (
     STATE_TABLE,
     Accept,
@@ -41,6 +43,7 @@ from framework.stores.memory import MemoryStore
 __all__ = [
     "DESCRIPTION",
     "KINDS",
+    "NO_WRITERS",
     "PARTITION",
     "UNIT",
     "Clock",
@@ -152,6 +155,9 @@ def to_batch(records: Sequence[Record]) -> Batch:
 
 # ---- tasks
 
+NO_WRITERS = Writers({}, load([]).format)
+"""Outputs are encoded as usual."""
+
 
 def definition_of(
     processor: type[Processor] = Count,
@@ -160,17 +166,19 @@ def definition_of(
     codec: Codec | None = None,
     on_error: ErrorPolicy | None = None,
     keeps_rows: bool = True,
-    key_format: str = "utf8",
-    value_format: str = "bytes",
+    key_format: str | None = None,
+    value_format: str | None = None,
     on_records_failed: Callable[..., None] = lambda *told: None,
+    make_format: MakeFormat | None = None,
 ) -> Definition:
     return Definition(
         name=name,
         processor=processor,
         options=None,
         codec=codec or JsonCodec(),
-        key_format=format_named(key_format),
-        value_format=format_named(value_format),
+        formats=Formats.of(
+            processor, None, FormatChoice(key=key_format, value=value_format), make_format or load([]).format
+        ),
         on_error=on_error or ErrorPolicy(),
         keeps_rows=keeps_rows,
         on_records_failed=on_records_failed,
@@ -460,6 +468,7 @@ class Played:
     observers: Sequence[Any] = ()
     store: PlayedStore | None = None
     given_up: list[str] = field(default_factory=list)
+    make_format: MakeFormat | None = None
 
     def __post_init__(self) -> None:
         self.own_store = self.store or PlayedStore(self.faults)
@@ -473,7 +482,12 @@ class Played:
             group="group",
             cluster_id="cluster",
             definitions=[
-                definition_of(processor, name=processor.name or processor.__name__.lower(), on_error=self.on_error)
+                definition_of(
+                    processor,
+                    name=processor.name or processor.__name__.lower(),
+                    on_error=self.on_error,
+                    make_format=self.make_format,
+                )
                 for processor in self.processors
             ],
             source=self.source,

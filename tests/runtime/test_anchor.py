@@ -3,7 +3,7 @@
 from framework import Record
 from framework.runtime.anchor import checksum_of
 
-RECORD = Record("topic", 0, 9, 1000, b"a", b"v")
+RECORD: Record = Record("topic", 0, 9, 1000, b"a", b"v")
 
 
 def test_checksums_tell_keys_from_values_and_nothing_from_empty():

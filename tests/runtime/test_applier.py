@@ -373,7 +373,7 @@ async def test_few_outputs_are_held_however_many_are_sent(processor, bad):
 async def test_pieces_become_whole_again_where_nothing_is_sent():
     class Calls(Processor):
         api_version = 1
-        sizes: list[int] = []  # noqa: RUF012 - it counts for all
+        sizes: list[int] = []
 
         def process_batch(self, batch, state, out):
             self.sizes.append(len(batch))

@@ -16,7 +16,7 @@ ONE, TWO, THREE = (TopicPartition("topic", number) for number in range(3))
 
 
 class Closes(Count):
-    closed: list[Processor] = []  # noqa: RUF012 - it counts for all
+    closed: list[Processor] = []
 
     async def close(self):
         self.closed.append(self)

@@ -9,7 +9,7 @@ from framework import InternalError, OutputError, Processor, TallyError, TopicPa
 from framework.runtime.attempt import Attempt
 from framework.runtime.outbox import Outbox
 from framework.table import PlainTable, Table
-from tests.runtime.played import KINDS, PARTITION, make_batch
+from tests.runtime.played import KINDS, NO_WRITERS, PARTITION, make_batch
 
 
 class Raises(Processor):
@@ -39,7 +39,7 @@ class Raises(Processor):
 class Rig:
     def __init__(self, processor: type[Processor] = Raises, table: Any = Table) -> None:
         self.table = table({"list": []})
-        self.outbox = Outbox("plugin", PARTITION)
+        self.outbox = Outbox("plugin", PARTITION, NO_WRITERS)
         self.processor: Any = processor(None, TopicPartition("topic", 0))
         self.attempt = Attempt(self.processor, self.table, self.outbox)
 

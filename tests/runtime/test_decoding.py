@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from framework import DeserializationError
-from framework.formats import format_named
+from framework.formats import Format, FormatOptions
+from framework.plugins import load
 from framework.policy import ErrorPolicy
 from framework.runtime.decoding import Decoder
-from tests.runtime.played import KINDS, definition_of, make_batch
+from framework.runtime.formats import Formats
+from tests.runtime.played import KINDS, NO_WRITERS, definition_of, make_batch
 
 SKIP = ErrorPolicy("skip")
 
@@ -54,15 +56,14 @@ def test_the_advice_is_given_where_it_stops(policy, advised):
         assert (f"set --{part}-format, or --on-error" in str(error)) is advised
 
 
-class Failing:
+class Failing(Format):
     """A format that fails as a whole, and on some values, with any kind."""
 
     name = "failing"
-    mutable = False
-    reads_anything = False
-    reads_text = False
+    is_mutable = False
 
     def __init__(self, kind: type[BaseException]) -> None:
+        super().__init__(FormatOptions(), "value")
         self.kind = kind
 
     def read(self, data: bytes) -> Any:
@@ -75,8 +76,9 @@ class Failing:
 
 
 def failing(kind: type[BaseException]) -> Decoder:
-    form: Any = Failing(kind)
-    return Decoder(replace(definition_of(on_error=SKIP), value_format=form))
+    form = Failing(kind)
+    definition = definition_of(on_error=SKIP)
+    return Decoder(replace(definition, formats=Formats(definition.formats.key, form, {}, NO_WRITERS)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -111,4 +113,4 @@ def test_values_that_cannot_change_are_not_decoded_again():
     decode = decoder(value_format="int")
     batch, _ = decode.decode(raw)
     assert decode.decode_again(batch, 1, raw) is batch
-    assert not format_named("int").mutable
+    assert not load([]).format("int", "value").is_mutable

@@ -12,7 +12,7 @@ from framework.runtime.applier import Rewind
 from framework.runtime.failures import Failures, Refusal, Retry
 from framework.runtime.outbox import Outbox
 from tests.runtime.alone import BAD, DEAD_LETTER, FINE, SOURCE, UNIT, Alone, AtOnce, Both, OneByOne, from_source
-from tests.runtime.played import KINDS, Clock, Unspeakable, definition_of
+from tests.runtime.played import KINDS, NO_WRITERS, Clock, Unspeakable, definition_of
 
 
 async def test_a_dead_letter_is_the_record_as_it_came_with_its_reason():
@@ -126,7 +126,7 @@ class Told:
 
     def __init__(self, policy: ErrorPolicy) -> None:
         self.clock = Clock()
-        self.outbox = Outbox("plugin", SOURCE)
+        self.outbox = Outbox("plugin", SOURCE, NO_WRITERS)
         self.reports: list[Any] = []
         definition = definition_of(on_error=policy, on_records_failed=lambda *told: self.reports.append(told))
         self.failures = Failures(UNIT, definition, self.outbox, self.clock)

@@ -8,13 +8,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from framework.errors import OutputError
 from framework.output import SOURCE_HEADERS, OutputRecord
-from framework.records import TopicPartition
+from framework.records import Record, TopicPartition
 from framework.runtime.outbox import Outbox
+from tests.runtime.played import NO_WRITERS
 
 
 @pytest.fixture
 def out() -> Outbox:
-    return Outbox("keycount", TopicPartition("orders", 3))
+    return Outbox("keycount", TopicPartition("orders", 3), NO_WRITERS)
+
+
+def begin(out: Outbox, offset: int) -> None:
+    """The next outputs come from the record at this offset, which is applied alone."""
+    out.begin_records()
+    out.record = Record("orders", 3, offset, 0, None, None)
 
 
 def sources(records: list[OutputRecord]) -> list[tuple[str, ...]]:
@@ -33,7 +40,7 @@ def rough_size(records: list[OutputRecord]) -> int:
 
 def test_headers_name_the_output(out):
     for offset in (7, 9):
-        out.begin_record(offset)
+        begin(out, offset)
         out.send("totals", 1, headers=[("mine", b"x"), ("none", None)])
         out.send("totals", 2)
     records = out.take()
@@ -47,7 +54,7 @@ def test_headers_name_the_output(out):
 
 
 def test_an_output_has_the_partition_and_the_timestamp_that_it_was_sent_with(out):
-    out.begin_record(7)
+    begin(out, 7)
     out.send("totals", 1)
     out.send("totals", 1, partition=2, timestamp=0)
     out.begin_batch([8])
@@ -115,7 +122,7 @@ def test_a_value_that_raises_while_it_is_read_leaves_no_trace(out, error):
         yield ("a", b"")
         raise error
 
-    out.begin_record(7)
+    begin(out, 7)
     for bad in ({"value": Raising(a=1)}, {"key": Raising(a=1)}, {"headers": headers()}):
         with pytest.raises(type(error)):
             out.send(**{"topic": "totals", "value": 1, **bad})
@@ -130,25 +137,25 @@ def test_a_value_that_sends_while_it_is_read_has_a_name_of_its_own(out):
             out.send("totals", "inner")
             return super().items()
 
-    out.begin_record(7)
+    begin(out, 7)
     out.send("totals", Sending(a=1))
     assert [source[3:] for source in sources(out.take())] == [("7", "0"), ("7", "1")]
 
 
 def test_the_input_topic_is_refused(out):
-    out.begin_record(7)
+    begin(out, 7)
     with pytest.raises(OutputError, match="plugin keycount sends to its own input topic orders"):
         out.send("orders", 1)
 
 
 def test_what_a_failed_record_sent_is_forgotten(out):
-    out.begin_record(7)
+    begin(out, 7)
     out.send("totals", "kept")
     mark = out.mark()
-    out.begin_record(8)
+    begin(out, 8)
     out.send("totals", "lost")
     out.cut(mark)
-    out.begin_record(8)
+    begin(out, 8)
     out.send("totals", "sent again")
     records = out.take()
     assert [record.value for record in records] == [b"kept", b"sent again"]
@@ -156,7 +163,7 @@ def test_what_a_failed_record_sent_is_forgotten(out):
 
 
 def test_outputs_are_taken_once(out):
-    out.begin_record(7)
+    begin(out, 7)
     out.send("totals", 1)
     assert len(out.take()) == 1
     assert out.take() == []
@@ -186,7 +193,7 @@ def test_only_records_of_the_batch_can_be_refused(out, position):
     out.begin_batch([7, 9, 12])
     with pytest.raises(OutputError, match=r"out\.refuse needs the position"):
         out.refuse(position, ValueError())
-    out.begin_record(7)
+    begin(out, 7)
     with pytest.raises(OutputError, match="in process, raise the error"):
         out.refuse(0, ValueError())
 
@@ -204,14 +211,14 @@ class Model(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.out = Outbox("plugin", TopicPartition("in", 0))
+        self.out = Outbox("plugin", TopicPartition("in", 0), NO_WRITERS)
         self.expected: list[bytes | None] = []
         self.marks: list[int] = []
         self.offset = 0
 
     @rule(value=st.binary(), key=st.none() | st.binary(), headers=st.lists(st.tuples(st.text("ab"), st.binary())))
     def send(self, value: bytes, key: bytes | None, headers: list[tuple[str, bytes]]) -> None:
-        self.out.begin_record(self.offset)
+        begin(self.out, self.offset)
         self.offset += 1
         self.out.send("out", value, key=key, headers=headers)
         self.expected.append(value)

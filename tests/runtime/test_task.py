@@ -494,7 +494,7 @@ async def test_what_a_save_may_spend_on_bases_is_shared():
 
 # ---- the log
 
-LAST = Record(*PARTITION, 9, 1000, b"a", b"v")
+LAST: Record = Record(*PARTITION, 9, 1000, b"a", b"v")
 ANCHOR = Anchor("id", LAST.timestamp, checksum_of(LAST))
 
 

@@ -35,9 +35,9 @@ class Life(Count):
     """Counts, and tells who was made, opened and closed."""
 
     name = "count"
-    made: list[Processor] = []  # noqa: RUF012 - of all
-    opened: list[Processor] = []  # noqa: RUF012
-    closed: list[Processor] = []  # noqa: RUF012
+    made: list[Processor] = []
+    opened: list[Processor] = []
+    closed: list[Processor] = []
 
     def __init__(self, options: Any, partition: TopicPartition) -> None:
         super().__init__(options, partition)
@@ -464,7 +464,7 @@ async def test_a_revocation_while_states_are_loaded_is_answered():
     run.source.log_ranges = log_ranges  # type: ignore[method-assign]
     working = run.start()
     await waiting.wait()
-    assert run.worker.activity == "state that is being loaded"
+    assert run.worker.activity == "state that is being loaded, or a format that gets a schema"
     await run.source.revoke()
     assert run.worker.tasks == []
     run.worker.stop()

@@ -14,11 +14,12 @@ import pluggy
 
 from framework import hookspecs
 from framework.errors import OffsetOutOfRangeError, RecordError, StateIncompatibleError
-from framework.formats import format_named
 from framework.observers import Observers
 from framework.output import OutputRecord
+from framework.plugins import load
 from framework.records import TopicPartition
 from framework.runtime.definition import Definition
+from framework.runtime.formats import FormatChoice, Formats
 from framework.stores import Store
 from framework.stores.file import FileStore
 from framework.stores.memory import MemoryStore
@@ -229,8 +230,7 @@ class Simulation:
                 processor=model.successor if self._course.upgraded and model.successor else model.processor,
                 options=self._remedy,
                 codec=SimulatedCodec(setting.codec(), self._random, self._foreign),
-                key_format=format_named("int"),
-                value_format=format_named("int"),
+                formats=Formats.of(model.processor, self._remedy, FormatChoice(), load([]).format),
                 on_error=setting.on_error,
                 keeps_rows=_STORES[setting.store].keeps_rows,
                 on_records_failed=self._on_records_failed,

@@ -72,11 +72,11 @@ def test_the_recording_misses_nothing(disk: Path) -> None:
 
 
 class NeverSynced(RecordedDatabase):
-    replaced = {"PRAGMA synchronous = FULL": "PRAGMA synchronous = OFF"}  # noqa: RUF012
+    replaced = {"PRAGMA synchronous = FULL": "PRAGMA synchronous = OFF"}
 
 
 class CommitsNotSynced(RecordedDatabase):
-    replaced = {"PRAGMA synchronous = FULL": "PRAGMA synchronous = NORMAL"}  # noqa: RUF012
+    replaced = {"PRAGMA synchronous = FULL": "PRAGMA synchronous = NORMAL"}
 
 
 class RowsBeforeHeader(RecordedDatabase):
