@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from framework_sumbykey import SumByKey
+from framework_sumbykey import SumByKey, SumOptions
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from framework import RecordError
+from framework.formats.json import TypedJson
 from framework.testing import check_processor, run_processor
 
 DECIMALS = (st.decimals(allow_nan=False, allow_infinity=False) | st.integers().map(Decimal)).filter(
@@ -252,6 +253,48 @@ def test_a_missing_number_of_a_csv_file_is_a_bad_record_of_its_own(batches: int 
 def test_a_value_without_the_field_is_refused(value: Any, reason: str) -> None:
     with pytest.raises(RecordError, match=reason):
         run_processor(SumByKey, [("k", value)], options={"field": "a.b"})
+
+
+def typed(text: str, path: str, number: Any) -> Any:
+    """A value as a run reads it: of its JSON, only the field."""
+    options = SumOptions(field=path, number=number)
+    return TypedJson(SumByKey.value_format_of(options), "value").read(text.encode())
+
+
+@pytest.mark.parametrize("batches", [None, 1, 3])
+@pytest.mark.parametrize("number", ["decimal", "int", "float"])
+def test_values_of_which_only_the_field_was_read(number: str, batches: int | None) -> None:
+    texts = [
+        '{"x": [1], "a": {"b": 1}}',
+        '{"a": {"b": "2"}}',
+        '{"a": {"b": 1.5}}',
+        '{"a": {"b": null}}',
+        '{"a": {"b": 3}}',
+    ]
+    records = [("k", typed(text, "a.b", number)) for text in texts]
+    options = {"field": "a.b", "number": number}
+    result = run_processor(SumByKey, records, options=options, batches=batches, on_error="skip")
+    assert result.state == {"k": 6 if number == "int" else Decimal("7.5")}
+    assert list(result.failed) == ([2, 3] if number == "int" else [3])
+
+
+@pytest.mark.parametrize("batches", [None, 4])
+def test_a_field_whose_name_has_a_dot(batches: int | None) -> None:
+    records = [("k", typed('{"o": {"net.amount": 1.5}}', "/o/net.amount", "decimal")), ("k", {"o": {"net.amount": 2}})]
+    assert run_processor(SumByKey, records, options={"field": "/o/net.amount"}, batches=batches).state["k"] == Decimal(
+        "3.5"
+    )
+
+
+@pytest.mark.parametrize("number", ["decimal", "float"])
+@pytest.mark.parametrize("text", ["1e6145", "1e-6145", "1" * 4000 + "." + "1" * 4000])
+def test_a_column_is_refused_where_a_number_of_it_is(text: str, number: str) -> None:
+    values = [typed(f'{{"a": {each}}}', "a", "decimal") for each in ("1", text, "2")]
+    options = {"field": "a", "number": number}
+    one_by_one = run_processor(SumByKey, [("k", value) for value in values], options=options, on_error="skip")
+    at_once = run_processor(SumByKey, [("k", value) for value in values], options=options, batches=3, on_error="skip")
+    assert one_by_one == at_once or list(one_by_one.failed) == list(at_once.failed)
+    assert list(one_by_one.failed) == ([1] if number == "decimal" or text != "1e-6145" else [])
 
 
 @pytest.mark.parametrize(
