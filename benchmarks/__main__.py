@@ -13,12 +13,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.contestants import CONTESTANTS, chosen
+from benchmarks.contestants import chosen
 from benchmarks.environments import CACHE
 from benchmarks.plot import draw
 from benchmarks.report import print_report, save_report
 from benchmarks.session import Session, Settings
-from benchmarks.suites import SUITES, suite
+from benchmarks.suites import SUITES, contestants, suite
 
 
 def _list(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -26,8 +26,9 @@ def _list(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         return
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(_table("suite", {name: [suite(name).DESCRIPTION] for name in SUITES}, ["what it measures"]))
-    rows = {one.name: [one.description, one.settings()] for one in CONTESTANTS}
-    console.print(_table("contestant", rows, ["what it is", "settings"]))
+    for name in ("throughput", "values"):
+        rows = {one.name: [one.description, one.settings()] for one in contestants(name)}
+        console.print(_table(f"contestant of {name}", rows, ["what it is", "settings"]))
     ctx.exit()
 
 
@@ -38,12 +39,11 @@ def _table(first: str, rows: dict[str, list[str]], columns: list[str]) -> Table:
     return table
 
 
-def _globs(_: click.Context, __: click.Parameter, patterns: tuple[str, ...]) -> tuple[str, ...]:
+def _check_globs(name: str, patterns: tuple[str, ...]) -> None:
     try:
-        chosen(patterns)
+        chosen(patterns, contestants(name))
     except KeyError as error:
-        raise click.BadParameter(f"no contestant is called {error}; see --list") from error
-    return patterns
+        raise click.UsageError(f"no contestant of {name} is called {error}; see --list") from error
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,7 +53,7 @@ def _globs(_: click.Context, __: click.Parameter, patterns: tuple[str, ...]) -> 
 @click.option(
     "--runs", type=click.IntRange(1), default=3, show_default=True, help="Number of runs of each contestant, in turns."
 )
-@click.option("--contestant", "contestants", multiple=True, callback=_globs, help="A name or glob; repeatable.")
+@click.option("--contestant", "patterns", multiple=True, help="A name or glob; repeatable.")
 @click.option(
     "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="List the suites and contestants."
 )
@@ -63,19 +63,20 @@ def _globs(_: click.Context, __: click.Parameter, patterns: tuple[str, ...]) -> 
     default=CACHE / "results",
     help="Directory for the figures (JSON) and the plot (SVG); .cache/benchmarks/results by default.",
 )
-def main(name: str, quick: bool, records: int | None, runs: int, contestants: tuple[str, ...], output: Path) -> None:
+def main(name: str, quick: bool, records: int | None, runs: int, patterns: tuple[str, ...], output: Path) -> None:
     """Measure framework and its peers side by side; exit status 1 means that a floor was missed or a contestant failed.
 
     The suite is throughput by default; --list shows all.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that all child processes are ended
+    _check_globs(name, patterns)
     chosen_suite = suite(name)
     usual = records or (chosen_suite.QUICK_RECORDS if quick else chosen_suite.RECORDS)
-    with Session(Settings(quick, usual, runs, contestants)) as session:
+    with Session(Settings(quick, usual, runs, patterns)) as session:
         report = chosen_suite.run(session)
     console = Console(width=None if sys.stdout.isatty() else 140)
     print_report(report, console)
-    asked = {"quick": quick, "records": usual, "runs": runs, "contestants": contestants}
+    asked = {"quick": quick, "records": usual, "runs": runs, "contestants": patterns}
     console.print("figures:", str(save_report(report, output, asked)), highlight=False)
     try:
         console.print("plot:", str(draw(report, output)), highlight=False)

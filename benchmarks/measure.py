@@ -3,8 +3,9 @@
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -14,13 +15,16 @@ from benchmarks.environments import Unavailable
 from benchmarks.processes import run_to_end
 from benchmarks.session import Session
 from benchmarks.topic import Topic
+from benchmarks.traffic import Traffic
 
-__all__ = ["Entry", "Run", "counterpart", "measure", "ratio"]
+__all__ = ["Entry", "Run", "counterpart", "enter", "measure", "ratio"]
 
 _ROOT: Final = Path(__file__).parents[1]
 _SLOWEST: Final = 5_000
 """Rate below which a contestant is stopped after some minutes, in records a second."""
 _MINUTES: Final = 5
+_ROUNDING: Final = Decimal("1e-6")
+"""Greatest relative error of the total of floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,16 @@ class Entry:
 
 class _RunError(Exception):
     """The error of a run."""
+
+
+def enter(session: Session, contestants: Sequence[Contestant], traffic: Callable[[int], Traffic]) -> list[Entry]:
+    """An entry for each contestant and number of records, over topics with the traffic of so many records."""
+    settings = session.settings
+    return [
+        Entry(contestant, session.topic(traffic(records)))
+        for contestant in contestants
+        for records in contestant.records(settings.records)[: 1 if settings.quick else None]
+    ]
 
 
 def measure(session: Session, entries: Sequence[Entry]) -> None:
@@ -127,6 +141,8 @@ def _run(session: Session, entry: Entry, command: Sequence[str], directory: Path
         raise _RunError(": ".join([what, *_lines(stderr)[-1:]]))
     result = _result(stdout)
     _check(result, entry.topic)
+    if entry.contestant.sums:
+        _check_total(result, entry.topic)
     return Run(
         records=result["records"],
         seconds=result["last"] - result["first"],
@@ -144,7 +160,6 @@ def _task(session: Session, entry: Entry, scratch: Path) -> dict[str, Any]:
         "partitions": topic.traffic.partitions,
         "records": topic.traffic.records,
         "keys": topic.keys,
-        "total": topic.total,
         "group": scratch.parent.name,
         "directory": str(scratch),
         "seconds": _MINUTES * 60 + topic.traffic.records / _SLOWEST,
@@ -167,6 +182,16 @@ def _check(result: dict[str, Any], topic: Topic) -> None:
         raise _RunError(
             f"counted {counted[0]} records of {counted[1]} keys, but there are {expected[0]} of {expected[1]}"
         )
+
+
+def _check_total(result: dict[str, Any], topic: Topic) -> None:
+    """Decimals, which are reported as text, have to be exact."""
+    total = result.get("total")
+    if total is None:
+        raise _RunError("reported no total")
+    allowed = 0 if isinstance(total, str) else topic.total * _ROUNDING
+    if not abs(Decimal(total) - topic.total) <= allowed:
+        raise _RunError(f"the sums are {total} in all, but should be {topic.total}")
 
 
 def _lines(path: Path) -> list[str]:

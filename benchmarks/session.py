@@ -14,7 +14,8 @@ import click
 
 from benchmarks.broker import VERSION, Broker
 from benchmarks.environments import CACHE
-from benchmarks.topic import Topic, Traffic, fill
+from benchmarks.topic import Topic, fill
+from benchmarks.traffic import Traffic
 
 __all__ = ["Session", "Settings"]
 

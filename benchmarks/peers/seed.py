@@ -7,28 +7,33 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
+from benchmarks.peers.loads import KINDS, loads
 from benchmarks.protocol import read_task, report
+
+Tally: TypeAlias = "Counter[str]"
+"""A number for each key: how many records it has, or the sum of their amounts."""
 
 
 class LocalState:
-    """Counts and last offset of each partition, in a JSON file each."""
+    """Counts and last offset of each partition, in a JSON file each. They may be sums, of numbers of any type."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, number: Callable[[Any], Any]) -> None:
         self._directory = directory
-        self.counts: dict[TopicPartition, Counter[str]] = {}
+        self._number = number
+        self.counts: dict[TopicPartition, Tally] = {}
         self._offsets: dict[TopicPartition, int] = {}
 
     def dump(self) -> None:
         for tp, counts in self.counts.items():
             with self._file(tp).open("w") as file:
-                json.dump({"last_offset": self._offsets[tp], "counts": dict(counts)}, file)
+                json.dump({"last_offset": self._offsets[tp], "counts": dict(counts)}, file, default=str)
 
     def load(self, partitions: Iterable[TopicPartition]) -> None:
         self.counts.clear()
@@ -37,10 +42,10 @@ class LocalState:
             stored: dict[str, Any] = {"last_offset": -1, "counts": {}}
             with suppress(FileNotFoundError, json.JSONDecodeError):
                 stored = json.loads(self._file(tp).read_text())
-            self.counts[tp] = Counter(stored["counts"])
+            self.counts[tp] = Counter({key: self._number(count) for key, count in stored["counts"].items()})
             self._offsets[tp] = stored["last_offset"]
 
-    def add(self, tp: TopicPartition, counts: Counter[str], last_offset: int) -> None:
+    def add(self, tp: TopicPartition, counts: Tally, last_offset: int) -> None:
         self.counts[tp] += counts
         self._offsets[tp] = last_offset
 
@@ -79,8 +84,29 @@ async def dump_every_second(state: LocalState) -> None:
         state.dump()
 
 
+def count(records: Sequence[Any]) -> Tally:
+    """The number of records of each key."""
+    counts: Tally = Counter()
+    for record in records:
+        counts[record.key] += 1
+    return counts
+
+
+def adding_up(amounts: str) -> Callable[[Sequence[Any]], Tally]:
+    """The function for the sum of each key, with values parsed in this way."""
+    parse = loads(amounts)
+
+    def add_up(records: Sequence[Any]) -> Tally:
+        sums: Tally = Counter()
+        for record in records:
+            sums[record.key] += parse(record.value)["amount"]
+        return sums
+
+    return add_up
+
+
 async def consume() -> None:
-    """Count all records of the task."""
+    """Count all records of the task, or sum their amounts."""
     task = read_task()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=task.bootstrap_servers,
@@ -90,7 +116,9 @@ async def consume() -> None:
         key_deserializer=lambda key: key.decode("utf-8") if key else "",
     )
     await consumer.start()
-    state = LocalState(task.directory)
+    amounts: str | None = task.options.get("amounts")
+    tally = count if amounts is None else adding_up(amounts)
+    state = LocalState(task.directory, int if amounts is None else KINDS[amounts])
     listener = Listener(consumer, state)
     consumer.subscribe(topics=[task.topic], listener=listener)
     dumping = asyncio.create_task(dump_every_second(state))
@@ -98,17 +126,18 @@ async def consume() -> None:
     while left:
         batches = await consumer.getmany(timeout_ms=1000)
         for tp, records in batches.items():
-            counts: Counter[str] = Counter()
-            for record in records:
-                counts[record.key] += 1
-            state.add(tp, counts, record.offset)
+            state.add(tp, tally(records), records[-1].offset)
             left -= len(records)
     state.dump()
     last = time.time()
     dumping.cancel()
     await consumer.stop()
-    counted = list(state.counts.values())
-    report(sum(counts.total() for counts in counted), sum(map(len, counted)), listener.assigned_at, last)
+    tallies = list(state.counts.values())
+    total, keys = sum(one.total() for one in tallies), sum(map(len, tallies))
+    if amounts is None:
+        report(total, keys, listener.assigned_at, last)
+    else:
+        report(task.records - left, keys, listener.assigned_at, last, total=total)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """The suites: a module for each, with `DESCRIPTION`, the usual numbers of records, and `run`."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, cast
 
+from benchmarks.contestants import COUNTING, SUMMING, Contestant
 from benchmarks.report import Report
 from benchmarks.session import Session
 
-__all__ = ["SUITES", "Suite", "suite"]
+__all__ = ["SUITES", "Suite", "contestants", "suite"]
 
 
 class Suite(Protocol):
@@ -23,10 +24,15 @@ class Suite(Protocol):
         """Measure."""
 
 
-_NAMES: Final = ("throughput", "sizes", "checkpoint", "restore", "rebalance", "latency", "growth", "failing")
+_NAMES: Final = ("throughput", "values", "sizes", "checkpoint", "restore", "rebalance", "latency", "growth", "failing")
 SUITES: Final[Mapping[str, str]] = {name: f"{__name__}.{name}" for name in _NAMES}
 
 
 def suite(name: str) -> Suite:
     """The suite with this name."""
     return cast(Suite, importlib.import_module(SUITES[name]))
+
+
+def contestants(name: str) -> Sequence[Contestant]:
+    """Those that this suite chooses from."""
+    return SUMMING if name == "values" else COUNTING

@@ -15,7 +15,8 @@ from benchmarks.processes import run_to_end
 from benchmarks.report import Bar, Report
 from benchmarks.session import Session
 from benchmarks.targets import Measured, Target
-from benchmarks.topic import Topic, Traffic
+from benchmarks.topic import Topic
+from benchmarks.traffic import Traffic
 from framework.stores.sqlite import SqliteStore
 
 DESCRIPTION: Final = "one record in a hundred is bad and skipped, against none, for plugins of seven kinds"

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.contestants import named
+from benchmarks.contestants import COUNTING, named
 from benchmarks.measure import Entry, measure
 from benchmarks.report import Bar, Report
 from benchmarks.session import Session
-from benchmarks.topic import Topic, Traffic
+from benchmarks.topic import Topic
+from benchmarks.traffic import Traffic
 from benchmarks.workers import Note, WorkerError, Workers
 
 DESCRIPTION: Final = "records a second of framework, by the number of partitions and of processes"
@@ -30,7 +31,7 @@ Row = dict[str, Any]
 def run(session: Session) -> Report:
     """Measure one process over topics of more and more partitions, then two processes that share a topic."""
     usual = session.settings.records
-    entries = [Entry(named("ours"), session.topic(Traffic(usual, partitions=count))) for count in _PARTITIONS]
+    entries = [Entry(named("ours", COUNTING), session.topic(Traffic(usual, partitions=count))) for count in _PARTITIONS]
     measure(session, entries)
     topic = session.topic(Traffic(_SHARED_TIMES * usual, partitions=_SHARED))
     rows = [_row(entry.topic, 1, [run.rate for run in entry.runs]) for entry in entries if entry.runs]

@@ -9,7 +9,8 @@ from benchmarks.probes.tasks import GROUP, PARTITIONS, PLUGIN, TOPIC
 from benchmarks.report import Bar, Report
 from benchmarks.session import Session
 from benchmarks.targets import Measured, Target
-from benchmarks.topic import Topic, Traffic
+from benchmarks.topic import Topic
+from benchmarks.traffic import Traffic
 from benchmarks.workers import Workers
 
 DESCRIPTION: Final = "restoring 1 and 10 million keys, and starts with up to 1 million; --records: the most keys"

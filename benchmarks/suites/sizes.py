@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Final
 
-from benchmarks.contestants import chosen
+from benchmarks.contestants import COUNTING, chosen
 from benchmarks.measure import Entry, measure
 from benchmarks.rates import report_rates
 from benchmarks.report import Report
 from benchmarks.session import Session
-from benchmarks.topic import Traffic
+from benchmarks.traffic import Traffic
 
 DESCRIPTION: Final = "values of 20 to 1000 bytes, 100 to 2 million keys, no compression, lz4 and zstd"
 RECORDS: Final = 1_000_000
@@ -25,7 +25,7 @@ def run(session: Session) -> Report:
         **{f"{keys:,} keys": replace(base, keys=keys) for keys in (100, 2_000_000)},
         **{compression: replace(base, compression=compression) for compression in ("lz4", "zstd")},
     }
-    contestants = chosen(session.settings.contestants or _CONTESTANTS)
+    contestants = chosen(session.settings.contestants or _CONTESTANTS, COUNTING)
     entries = []
     for label, traffic in variants.items():
         topic = session.topic(traffic)
