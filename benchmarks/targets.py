@@ -59,9 +59,9 @@ class Measured:
 
 
 FLOORS: Final = (
-    Floor("ours", "fetch-only", 0.4),
+    Floor("ours", "fetch-only", 0.45),
     Floor("ours", "seed", 3.5),
-    Floor("ours-per-record", "seed", 1.5),
+    Floor("ours-per-record", "seed", 3.5),
     Floor("ours", "ours-no-checkpoints", 0.9),
     Floor("ours", "flink-heap", 1.2),
     Floor("ours", "flink-rocksdb", 7),
@@ -69,6 +69,9 @@ FLOORS: Final = (
     Floor("ours", "bytewax-recovery", 12),
     Floor("ours", "quix-changelog", 40),
     Floor("ours", "flechtwerk", 25),
+    Floor("ours-sumbykey", "seed-json", 5),
+    Floor("ours-typed-batch", "seed-json-float", 6),
+    Floor("ours-sumbykey", "flink-jackson", 1.2),
 )
 
 
