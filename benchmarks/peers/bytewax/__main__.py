@@ -1,10 +1,13 @@
-"""Option `recovery`: whether it takes a snapshot each second into its own SQLite store."""
+"""Option `recovery`: whether it takes a snapshot each second into its own SQLite store.
+
+With the option `amounts`, values are parsed, and it sums their amounts.
+"""
 
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import bytewax.operators as op
 from bytewax.connectors.kafka import KafkaSource, KafkaSourceMessage
@@ -14,6 +17,7 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 from bytewax.testing import TestingSink
 
+from benchmarks.peers.loads import loads
 from benchmarks.protocol import Task, read_task, report
 
 Message: TypeAlias = KafkaSourceMessage[bytes | None, bytes | None]
@@ -39,29 +43,67 @@ class Count(StatefulBatchLogic[None, int, int]):  # type: ignore[misc]
         return self._count
 
 
-def counting(task: Task, first: Callable[[], None], counts: list[tuple[str, int]]) -> Dataflow:
-    """The flow from the topic to `counts`; calls `first` with each batch."""
+class Sum(StatefulBatchLogic[float, float, float]):  # type: ignore[misc]
+    """The sum of the amounts of one key, which is emitted at the end."""
 
-    def keys(messages: list[Message]) -> list[tuple[str, None]]:
-        first()
-        return [(message.key.decode() if message.key else "", None) for message in messages]
+    def __init__(self, total: float | None) -> None:
+        self._total = total or 0.0
+
+    def on_batch(self, values: list[float]) -> tuple[Iterable[float], bool]:
+        self._total += sum(values)
+        return (), StatefulBatchLogic.RETAIN
+
+    def on_eof(self) -> tuple[Iterable[float], bool]:
+        return (self._total,), StatefulBatchLogic.RETAIN
+
+    def snapshot(self) -> float:
+        return self._total
+
+
+def keyed(messages: list[Message]) -> list[tuple[str, None]]:
+    """The keys."""
+    return [(message.key.decode() if message.key else "", None) for message in messages]
+
+
+def keyed_amounts(amounts: str) -> Callable[[list[Message]], list[tuple[str, float]]]:
+    """The function for the keys and amounts, with values parsed in this way."""
+    parse = loads(amounts)
+
+    def keyed_amounts(messages: list[Message]) -> list[tuple[str, float]]:
+        return [(message.key.decode() if message.key else "", parse(message.value)["amount"]) for message in messages]
+
+    return keyed_amounts
+
+
+def flow_of(task: Task, begin: Callable[[int], None], results: list[tuple[str, Any]]) -> Dataflow:
+    """The flow from the topic to `results`; calls `begin` with the size of each batch."""
+    amounts: str | None = task.options.get("amounts")
+    logic, pairs = (Count, keyed) if amounts is None else (Sum, keyed_amounts(amounts))
+
+    def begin_batch(messages: list[Message]) -> list[tuple[str, Any]]:
+        begin(len(messages))
+        return pairs(messages)
 
     flow = Dataflow("count")
     source = KafkaSource([task.bootstrap_servers], [task.topic], tail=False, batch_size=_BATCH)
-    keyed = op.flat_map_batch("keys", op.input("read", flow, source), keys)
-    op.output("collect", op.stateful_batch("count", keyed, Count), TestingSink(counts))
+    stream = op.flat_map_batch("keys", op.input("read", flow, source), begin_batch)
+    op.output("collect", op.stateful_batch("count", stream, logic), TestingSink(results))
     return flow
 
 
 def main() -> None:
-    """Count all records of the task."""
+    """Count all records of the task, or sum their amounts."""
     task = read_task()
-    counts: list[tuple[str, int]] = []
-    times: list[float] = []
-    flow = counting(task, lambda: times.append(time.time()), counts)
+    results: list[tuple[str, Any]] = []
+    batches: list[tuple[float, int]] = []
+    flow = flow_of(task, lambda size: batches.append((time.time(), size)), results)
     interval = timedelta(seconds=1)
     cli_main(flow, epoch_interval=interval, recovery_config=recovery(task.directory, task.options["recovery"]))
-    report(sum(count for _, count in counts), len(counts), times[0], time.time())
+    (first, _), last, total = batches[0], time.time(), sum(number for _, number in results)
+    if "amounts" in task.options:
+        report(sum(size for _, size in batches), len(results), first, last, total=total)
+    else:
+        report(total, len(results), first, last)
 
 
 def recovery(directory: Path, wanted: bool) -> RecoveryConfig | None:

@@ -1,5 +1,8 @@
+import com.fasterxml.jackson.annotation.JsonIgnoreProperties;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.ObjectReader;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Locale;
@@ -8,6 +11,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.functions.OpenContext;
+import org.apache.flink.api.common.serialization.DeserializationSchema;
 import org.apache.flink.api.common.state.CheckpointListener;
 import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
@@ -28,12 +32,13 @@ import org.apache.flink.util.Collector;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 
 /**
- * Counts the records of a topic by key, in a job that ends where the topic ended when it began. It has no consumer
+ * Counts the records of a topic by key, or sums their amounts as doubles with the option "amounts", in a job that ends where the topic ended when it began. It has no consumer
  * group: its checkpoints hold the offsets, and Flink would but report them to one.
  *
  * <p>Arguments are Flink's configuration; the environment's BENCHMARK says what to read. Prints one line of JSON:
  * "first" is when the first record reached the function that counts, "last" when a checkpoint taken after the last
- * record was complete, "records" how many the function counted, "keys" how many of them found no state.
+ * record was complete, "records" how many the function counted, "keys" how many of them found no state, "total" the sum
+ * of all sums, or null.
  */
 public final class FlinkCount {
     private FlinkCount() {}
@@ -49,18 +54,13 @@ public final class FlinkCount {
         configuration.setString("execution.checkpointing.dir", directory.resolve("checkpoints").toUri().toString());
         configuration.setString("io.tmp.dirs", directory.toString());
 
-        KafkaSource<Tuple2<String, byte[]>> source = KafkaSource.<Tuple2<String, byte[]>>builder()
-                .setBootstrapServers(benchmark.get("bootstrap_servers").asText())
-                .setTopics(benchmark.get("topic").asText())
-                .setStartingOffsets(OffsetsInitializer.earliest())
-                .setBounded(OffsetsInitializer.latest())
-                .setDeserializer(new KeyAndValue())
-                .build();
         StreamExecutionEnvironment environment = StreamExecutionEnvironment.createLocalEnvironment(configuration);
-        environment
-                .fromSource(source, WatermarkStrategy.noWatermarks(), "topic")
-                .keyBy(record -> record.f0, Types.STRING)
-                .process(new Count(benchmark.get("records").asLong()));
+        boolean sums = benchmark.has("amounts");
+        if (sums) {
+            process(environment, benchmark, new KeyAndAmount(), new Sum(benchmark.get("records").asLong()));
+        } else {
+            process(environment, benchmark, new KeyAndValue(), new Count(benchmark.get("records").asLong()));
+        }
         JobClient job = environment.executeAsync("count");
         try {
             long milliseconds = (long) (benchmark.get("seconds").asDouble() * 1e3);
@@ -70,8 +70,28 @@ public final class FlinkCount {
             Runtime.getRuntime().halt(1); // whatever the threads of the job do
         }
 
-        String line = "{\"records\": %d, \"keys\": %d, \"first\": %.6f, \"last\": %.6f}";
-        System.out.println(String.format(Locale.ROOT, line, Count.counted, Count.keys, Count.first, Count.last));
+        String line = "{\"records\": %d, \"keys\": %d, \"first\": %.6f, \"last\": %.6f, \"total\": %s}";
+        String total = sums ? String.format(Locale.ROOT, "%.6f", Watch.total) : "null";
+        System.out.println(
+                String.format(Locale.ROOT, line, Watch.counted, Watch.keys, Watch.first, Watch.last, total));
+    }
+
+    private static <V> void process(
+            StreamExecutionEnvironment environment,
+            JsonNode benchmark,
+            KafkaRecordDeserializationSchema<Tuple2<String, V>> deserializer,
+            Watch<V> watch) {
+        KafkaSource<Tuple2<String, V>> source = KafkaSource.<Tuple2<String, V>>builder()
+                .setBootstrapServers(benchmark.get("bootstrap_servers").asText())
+                .setTopics(benchmark.get("topic").asText())
+                .setStartingOffsets(OffsetsInitializer.earliest())
+                .setBounded(OffsetsInitializer.latest())
+                .setDeserializer(deserializer)
+                .build();
+        environment
+                .fromSource(source, WatermarkStrategy.noWatermarks(), "topic")
+                .keyBy(record -> record.f0, Types.STRING)
+                .process(watch);
     }
 
     private static final class KeyAndValue implements KafkaRecordDeserializationSchema<Tuple2<String, byte[]>> {
@@ -88,42 +108,62 @@ public final class FlinkCount {
         }
     }
 
-    private static final class Count extends KeyedProcessFunction<String, Tuple2<String, byte[]>, Void>
+    /** The only field that is read of an order. */
+    @JsonIgnoreProperties(ignoreUnknown = true)
+    public static final class Order {
+        public double amount;
+    }
+
+    private static final class KeyAndAmount implements KafkaRecordDeserializationSchema<Tuple2<String, Double>> {
+        private static final long serialVersionUID = 1;
+
+        private transient ObjectReader reader;
+
+        @Override
+        public void open(DeserializationSchema.InitializationContext context) {
+            reader = new ObjectMapper().readerFor(Order.class);
+        }
+
+        @Override
+        public void deserialize(ConsumerRecord<byte[], byte[]> record, Collector<Tuple2<String, Double>> out)
+                throws IOException {
+            Order order = reader.readValue(record.value());
+            out.collect(Tuple2.of(new String(record.key(), StandardCharsets.UTF_8), order.amount));
+        }
+
+        @Override
+        public TypeInformation<Tuple2<String, Double>> getProducedType() {
+            return Types.TUPLE(Types.STRING, Types.DOUBLE);
+        }
+    }
+
+    /** Keeps the figures of a run, and notices the first checkpoint after the last record. */
+    private abstract static class Watch<V> extends KeyedProcessFunction<String, Tuple2<String, V>, Void>
             implements CheckpointedFunction, CheckpointListener {
         private static final long serialVersionUID = 1;
 
         // Of the only instance that runs, for main to read once the job has ended.
         static long counted;
         static long keys;
+        static double total;
         static double first;
         static double last;
 
         private final long records;
         private long covering = Long.MAX_VALUE; // the first checkpoint after the last record
-        private transient ValueState<Long> count;
 
-        Count(long records) {
+        Watch(long records) {
             this.records = records;
         }
 
-        @Override
-        public void open(OpenContext context) {
-            count = getRuntimeContext().getState(new ValueStateDescriptor<>("count", Types.LONG));
-        }
+        abstract void add(V value) throws Exception;
 
         @Override
-        public void processElement(Tuple2<String, byte[]> record, Context context, Collector<Void> out)
-                throws Exception {
+        public void processElement(Tuple2<String, V> record, Context context, Collector<Void> out) throws Exception {
             if (counted++ == 0) {
                 first = now();
             }
-            Long before = count.value();
-            if (before == null) {
-                keys++;
-                count.update(1L);
-            } else {
-                count.update(before + 1);
-            }
+            add(record.f1);
         }
 
         @Override
@@ -145,6 +185,60 @@ public final class FlinkCount {
 
         private static double now() {
             return System.currentTimeMillis() / 1e3;
+        }
+    }
+
+    private static final class Count extends Watch<byte[]> {
+        private static final long serialVersionUID = 1;
+
+        private transient ValueState<Long> count;
+
+        Count(long records) {
+            super(records);
+        }
+
+        @Override
+        public void open(OpenContext context) {
+            count = getRuntimeContext().getState(new ValueStateDescriptor<>("count", Types.LONG));
+        }
+
+        @Override
+        void add(byte[] value) throws Exception {
+            Long before = count.value();
+            if (before == null) {
+                keys++;
+                count.update(1L);
+            } else {
+                count.update(before + 1);
+            }
+        }
+    }
+
+    private static final class Sum extends Watch<Double> {
+        private static final long serialVersionUID = 1;
+
+        private transient ValueState<Double> sum;
+
+        Sum(long records) {
+            super(records);
+        }
+
+        @Override
+        public void open(OpenContext context) {
+            sum = getRuntimeContext().getState(new ValueStateDescriptor<>("sum", Types.DOUBLE));
+        }
+
+        @Override
+        void add(Double amount) throws Exception {
+            Double before = sum.value();
+            double after = before == null ? amount : before + amount;
+            if (before == null) {
+                keys++;
+                total += after;
+            } else {
+                total += after - before;
+            }
+            sum.update(after);
         }
     }
 }

@@ -1,6 +1,10 @@
+import com.fasterxml.jackson.annotation.JsonIgnoreProperties;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.ObjectReader;
+import java.io.IOException;
 import java.io.StringReader;
+import java.io.UncheckedIOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
@@ -11,8 +15,8 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.common.serialization.Serdes;
+import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.KafkaStreams;
-import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StoreQueryParameters;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
@@ -20,29 +24,35 @@ import org.apache.kafka.streams.TopologyConfig;
 import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse;
 import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.Grouped;
+import org.apache.kafka.streams.kstream.KGroupedStream;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.processor.api.ContextualFixedKeyProcessor;
 import org.apache.kafka.streams.processor.api.FixedKeyRecord;
 import org.apache.kafka.streams.state.KeyValueIterator;
+import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.QueryableStoreTypes;
 
 /**
- * Counts the records of a topic by key until it has counted, and committed, as many as the topic has.
+ * Counts the records of a topic by key, or sums their amounts as doubles with the option "amounts", until it has
+ * counted, and committed, as many as the topic has.
  *
  * <p>Arguments are properties of Kafka Streams; the environment's BENCHMARK says what to read. Prints one line of JSON:
  * "first" is when the first record reached the topology, "last" when the group's offsets covered every record, which
- * Kafka Streams commits after the counts and their changelog. "records" is the sum of the counts in the store.
+ * Kafka Streams commits after the counts and their changelog. "records" is the sum of the counts in the store. With
+ * sums, it is the number of records seen, and "total" is the sum of the sums in the store.
  */
 public final class KafkaStreamsCount {
     private static final String STORE = "counts";
 
     private final long records;
+    private final boolean sums;
     private final CountDownLatch reached = new CountDownLatch(1);
     private long seen; // by the only stream thread
     private double first;
 
-    private KafkaStreamsCount(long records) {
+    private KafkaStreamsCount(long records, boolean sums) {
         this.records = records;
+        this.sums = sums;
     }
 
     public static void main(String[] settings) throws Exception {
@@ -53,17 +63,28 @@ public final class KafkaStreamsCount {
         properties.setProperty(StreamsConfig.APPLICATION_ID_CONFIG, application);
         properties.setProperty(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, benchmark.get("bootstrap_servers").asText());
         properties.setProperty(StreamsConfig.STATE_DIR_CONFIG, benchmark.get("directory").asText());
-        new KafkaStreamsCount(benchmark.get("records").asLong())
+        new KafkaStreamsCount(benchmark.get("records").asLong(), benchmark.has("amounts"))
                 .run(properties, application, benchmark.get("topic").asText(), benchmark.get("seconds").asDouble());
     }
 
     private void run(Properties properties, String application, String topic, double seconds) throws Exception {
         long deadline = System.nanoTime() + (long) (seconds * 1e9);
         StreamsBuilder builder = new StreamsBuilder(new TopologyConfig(new StreamsConfig(properties)));
-        builder.stream(topic, Consumed.with(Serdes.String(), Serdes.ByteArray()))
+        KGroupedStream<String, byte[]> grouped = builder.stream(
+                        topic, Consumed.with(Serdes.String(), Serdes.ByteArray()))
                 .processValues(Watch::new)
-                .groupByKey(Grouped.with(Serdes.String(), Serdes.ByteArray()))
-                .count(Materialized.as(STORE));
+                .groupByKey(Grouped.with(Serdes.String(), Serdes.ByteArray()));
+        if (sums) {
+            ObjectReader reader = new ObjectMapper().readerFor(Order.class);
+            grouped.aggregate(
+                    () -> 0.0,
+                    (key, value, sum) -> sum + amount(reader, value),
+                    Materialized.<String, Double, KeyValueStore<Bytes, byte[]>>as(STORE)
+                            .withKeySerde(Serdes.String())
+                            .withValueSerde(Serdes.Double()));
+        } else {
+            grouped.count(Materialized.as(STORE));
+        }
         String servers = properties.getProperty(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG);
         try (KafkaStreams streams = new KafkaStreams(builder.build(), properties);
                 Admin admin = Admin.create(Map.of("bootstrap.servers", servers))) {
@@ -80,17 +101,19 @@ public final class KafkaStreamsCount {
             }
             double last = now();
             long keys = 0;
-            long counted = 0;
-            var store = StoreQueryParameters.fromNameAndType(STORE, QueryableStoreTypes.<String, Long>keyValueStore());
-            try (KeyValueIterator<String, Long> counts = streams.store(store).all()) {
-                while (counts.hasNext()) {
-                    KeyValue<String, Long> count = counts.next();
+            double total = 0;
+            var store =
+                    StoreQueryParameters.fromNameAndType(STORE, QueryableStoreTypes.<String, Number>keyValueStore());
+            try (KeyValueIterator<String, Number> all = streams.store(store).all()) {
+                while (all.hasNext()) {
                     keys++;
-                    counted += count.value;
+                    total += all.next().value.doubleValue();
                 }
             }
-            String line = "{\"records\": %d, \"keys\": %d, \"first\": %.6f, \"last\": %.6f}";
-            System.out.println(String.format(Locale.ROOT, line, counted, keys, first, last));
+            long counted = sums ? seen : (long) total;
+            String line = "{\"records\": %d, \"keys\": %d, \"first\": %.6f, \"last\": %.6f, \"total\": %s}";
+            String sum = sums ? String.format(Locale.ROOT, "%.6f", total) : "null";
+            System.out.println(String.format(Locale.ROOT, line, counted, keys, first, last, sum));
             streams.close(Duration.ofSeconds(30));
             admin.deleteTopics(List.of(application + "-" + STORE + "-changelog")).all().get();
         }
@@ -103,6 +126,15 @@ public final class KafkaStreamsCount {
                 .sum();
     }
 
+    private static double amount(ObjectReader reader, byte[] value) {
+        try {
+            Order order = reader.readValue(value);
+            return order.amount;
+        } catch (IOException malformed) {
+            throw new UncheckedIOException(malformed);
+        }
+    }
+
     private static double now() {
         return System.currentTimeMillis() / 1e3;
     }
@@ -112,6 +144,12 @@ public final class KafkaStreamsCount {
         cause.printStackTrace();
         Runtime.getRuntime().halt(1);
         return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
+    }
+
+    /** The only field that is read of an order. */
+    @JsonIgnoreProperties(ignoreUnknown = true)
+    public static final class Order {
+        public double amount;
     }
 
     /** Passes records on, takes the time of the first, and asks for a commit at the last. */

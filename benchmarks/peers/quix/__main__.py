@@ -1,31 +1,42 @@
-"""Option `changelog`: whether its state is also written to changelog topics, without which it lives on one machine."""
+"""Option `changelog`: whether its state is also written to changelog topics, without which it lives on one machine.
+
+With the option `amounts`, its JSON deserializer parses the values, and it sums their amounts.
+"""
 
 import time
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any
 
 from quixstreams import Application, State
 
 from benchmarks.protocol import read_task, report
 
 
-class Counting:
-    """Counts in the state of each key, and in all."""
+class Adding:
+    """Adds `number_of(value)` to the state of each key."""
 
-    def __init__(self) -> None:
+    def __init__(self, number_of: Callable[[Any], Any]) -> None:
+        self._number_of = number_of
+        self.total: Any = 0
         self.first = 0.0
         self.records = 0
         self.keys = 0
 
-    def __call__(self, value: bytes, state: State) -> None:
+    def __call__(self, value: Any, state: State) -> None:
         self.first = self.first or time.time()
-        count = state.get("count", 0)
-        state.set("count", count + 1)
+        before = state.get("sum", 0)
+        after = before + self._number_of(value)
+        state.set("sum", after)
         self.records += 1
-        self.keys += count == 0
+        self.keys += before == 0
+        self.total += after - before
 
 
 def main() -> None:
-    """Count all records of the task."""
+    """Count all records of the task, or sum their amounts."""
     task = read_task()
+    sums = "amounts" in task.options
     app = Application(
         broker_address=task.bootstrap_servers,
         consumer_group=task.group,
@@ -35,11 +46,11 @@ def main() -> None:
         use_changelog_topics=task.options["changelog"],
         loglevel="WARNING",
     )
-    topic = app.topic(task.topic, key_deserializer="str", value_deserializer="bytes")
-    counting = Counting()
-    app.dataframe(topic).update(counting, stateful=True)
+    topic = app.topic(task.topic, key_deserializer="str", value_deserializer="json" if sums else "bytes")
+    adding = Adding(itemgetter("amount") if sums else lambda _: 1)
+    app.dataframe(topic).update(adding, stateful=True)
     app.run(count=task.records, collect=False)
-    report(counting.records, counting.keys, counting.first, time.time())
+    report(adding.records, adding.keys, adding.first, time.time(), total=adding.total if sums else None)
 
 
 if __name__ == "__main__":
