@@ -1,7 +1,12 @@
-"""Option `store`: where the table lives, as Faust writes it: memory:// or rocksdb://."""
+"""Option `store`: where the table lives, as Faust writes it: memory:// or rocksdb://.
+
+With the option `amounts`, its JSON serializer parses the values, and it sums their amounts.
+"""
 
 import asyncio
 import time
+from operator import itemgetter
+from typing import Any
 
 import faust
 import mode.loop
@@ -10,7 +15,9 @@ from benchmarks.protocol import Task, read_task, report
 
 
 async def count(task: Task) -> None:
-    """Count all records of the task."""
+    """Count all records of the task, or sum their amounts."""
+    sums = "amounts" in task.options
+    number_of, kind = (itemgetter("amount"), float) if sums else (lambda _: 1, int)
     app = faust.App(
         task.group,
         broker=f"kafka://{task.bootstrap_servers}",
@@ -23,27 +30,34 @@ async def count(task: Task) -> None:
         producer_linger=0.05,  # gathers what goes to the changelog; twice as fast
         web_enabled=False,
     )
-    topic = app.topic(task.topic, key_type=str, key_serializer="raw", value_type=bytes, value_serializer="raw")
-    counts = app.Table("counts", default=int, partitions=task.partitions, key_type=str, value_type=int)
+    topic = app.topic(
+        task.topic,
+        key_type=str,
+        key_serializer="raw",
+        value_type=None if sums else bytes,  # Faust refuses dict
+        value_serializer="json" if sums else "raw",
+    )
+    table = app.Table("counts", default=kind, partitions=task.partitions, key_type=str, value_type=kind)
     done: asyncio.Future[tuple[int, float]] = asyncio.get_running_loop().create_future()
 
-    async def counting(stream: faust.Stream[bytes]) -> None:
+    async def adding(stream: faust.Stream[Any]) -> None:
         first, records, keys = 0.0, 0, 0
         async for event in stream.events():
             first = first or time.time()
-            count = counts[event.key]
-            counts[event.key] = count + 1
+            before = table[event.key]
+            table[event.key] = before + number_of(event.value)
             records += 1
-            keys += count == 0
+            keys += before == 0
             if records == task.records:
                 done.set_result((keys, first))
 
-    app.agent(topic)(counting)
+    app.agent(topic)(adding)
     async with app:
         keys, first = await done
         await app.producer.flush()
         await app.consumer.commit()
-        report(task.records, keys, first, time.time())
+        last = time.time()
+        report(task.records, keys, first, last, total=sum(table.values()) if sums else None)
 
 
 if __name__ == "__main__":
