@@ -1,0 +1,49 @@
+"""A registry that each test has for itself, and formats that use it."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from framework_schemaregistry import RegistryAvro, RegistryJson, RegistryOptions, RegistryProtobuf
+from framework_schemaregistry.base import RegistryFormat
+from framework_schemaregistry.waiting import Patience
+
+from tests.brokers.fake_registry import FakeRegistry
+
+HASTY = Patience(request=0.5, slow=0.1, first_pause=0.01, longest_pause=0.05, between_warnings=0.2)
+FORMATS: dict[str, type[RegistryFormat]] = {
+    kind.name: type(kind.__name__, (kind,), {"patience": HASTY})
+    for kind in (RegistryAvro, RegistryJson, RegistryProtobuf)
+}
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What configures framework comes from the test alone."""
+    for name in [*os.environ]:
+        if name.startswith("FRAMEWORK_") and not name.startswith("FRAMEWORK_TEST_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def make(registry: FakeRegistry) -> AsyncIterator[Callable[..., Awaitable[RegistryFormat]]]:
+    """Makes a format and opens it: `await make(name, topic=None, **options)`; it is closed after the test."""
+    made: list[RegistryFormat] = []
+
+    async def make(name: str, topic: str | None = None, part: Any = "value", **options: Any) -> RegistryFormat:
+        form = FORMATS[name](RegistryOptions(**{"url": registry.url, **options}), part, topic)
+        made.append(form)
+        await form.open()
+        return form
+
+    yield make
+    for form in made:
+        await form.close()
