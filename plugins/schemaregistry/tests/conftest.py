@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from confluent_kafka.schema_registry import SchemaRegistryClient
 from framework_schemaregistry import RegistryAvro, RegistryJson, RegistryOptions, RegistryProtobuf
 from framework_schemaregistry.base import RegistryFormat
 from framework_schemaregistry.waiting import Patience
 
+from tests.brokers import Broker, choose_rung
+from tests.brokers.apicurio import apicurio_missing, running_apicurio
 from tests.brokers.fake_registry import FakeRegistry
 
 HASTY = Patience(request=0.5, slow=0.1, first_pause=0.01, longest_pause=0.05, between_warnings=0.2)
@@ -33,6 +36,13 @@ def registry() -> Iterator[FakeRegistry]:
         yield running
 
 
+@pytest.fixture
+def client(registry: FakeRegistry) -> Iterator[SchemaRegistryClient]:
+    """What Confluent's serializers ask the registry with."""
+    with SchemaRegistryClient({"url": registry.url}) as opened:
+        yield opened
+
+
 @pytest_asyncio.fixture
 async def make(registry: FakeRegistry) -> AsyncIterator[Callable[..., Awaitable[RegistryFormat]]]:
     """Makes a format and opens it: `await make(name, topic=None, **options)`; it is closed after the test."""
@@ -47,3 +57,21 @@ async def make(registry: FakeRegistry) -> AsyncIterator[Callable[..., Awaitable[
     yield make
     for form in made:
         await form.close()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """The broker that the tests of this package share; see CONTRIBUTING.md."""
+    rung, _ = choose_rung(os.environ)
+    rung.prepare()
+    with rung.running(tmp_path_factory.mktemp("broker")) as servers:
+        yield Broker(servers, rung.real, rung.description())
+
+
+@pytest.fixture(scope="session")
+def apicurio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a registry that others wrote."""
+    if reason := apicurio_missing():
+        pytest.skip(f"needs Apicurio Registry: {reason}")
+    with running_apicurio(tmp_path_factory.mktemp("apicurio")) as url:
+        yield url

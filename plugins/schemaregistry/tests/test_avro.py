@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import fastavro
 import pytest
 import pytest_asyncio
-from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
@@ -75,18 +74,17 @@ async def read_all(form: Any, column: Sequence[bytes | None]) -> list[Any]:
     return list(form.read_column(column))
 
 
-async def test_what_confluents_serializer_writes_is_read(make, registry):
-    client = SchemaRegistryClient({"url": registry.url})
+async def test_what_confluents_serializer_writes_is_read(make, client):
     old, new = (AvroSerializer(client, json.dumps(schema)) for schema in (ORDER, NEWER))
     newer = {**VALUE, "currency": "USD"}
     column = [old(VALUE, IN_VALUES), None, new(newer, IN_VALUES), old(VALUE, IN_VALUES)]
     assert await read_all(await make("sr-avro"), column) == [VALUE, None, newer, VALUE]
 
 
-async def test_confluents_deserializer_reads_what_is_written(make, registry, schema_file):
+async def test_confluents_deserializer_reads_what_is_written(make, registry, client, schema_file):
     form = await make("sr-avro", "orders", schema_file=schema_file())
     assert registry.subjects.keys() == {"orders-value"}
-    assert AvroDeserializer(SchemaRegistryClient({"url": registry.url}))(form.write(VALUE), IN_VALUES) == VALUE
+    assert AvroDeserializer(client)(form.write(VALUE), IN_VALUES) == VALUE
 
 
 @pytest.mark.parametrize("reader", [NEWER, ["null", NEWER]])

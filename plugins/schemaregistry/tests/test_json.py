@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import pytest
 import pytest_asyncio
-from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.json_schema import JSONDeserializer, JSONSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
@@ -49,8 +48,8 @@ class TestJson(FormatConformance):
         return opened
 
 
-async def test_what_confluents_serializer_writes_is_read(make, registry):
-    serializer = JSONSerializer(json.dumps(SCHEMA), SchemaRegistryClient({"url": registry.url}))
+async def test_what_confluents_serializer_writes_is_read(make, client):
+    serializer = JSONSerializer(json.dumps(SCHEMA), client)
     data = serializer(VALUE, IN_VALUES)
     form = await make("sr-json")
     await form.missing([data])

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import pytest
 import pytest_asyncio
-from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer, ProtobufSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from framework_schemaregistry.descriptors import MessageTypes
@@ -191,9 +190,8 @@ async def test_a_registry_may_give_text_or_a_descriptor(make, registry, as_text)
 
 
 @pytest.mark.parametrize("value", [ORDER, Voucher(code=b"x"), Line(quantity=2)])
-async def test_what_confluents_serializer_writes_is_read(make, registry, value):
-    serializer = ProtobufSerializer(type(value), SchemaRegistryClient({"url": registry.url}))
-    registry.add("buf", 'syntax = "proto3";', "PROTOBUF")
+async def test_what_confluents_serializer_writes_is_read(make, client, value):
+    serializer = ProtobufSerializer(type(value), client)
     data = serializer(value, IN_VALUES)
     form = await make("sr-protobuf", message=value.DESCRIPTOR.full_name)
     assert MessageToDict(await read(form, data)) == MessageToDict(value)
