@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -34,12 +35,18 @@ class FakeRegistry:
         """`USER:PASSWORD` that requests must have."""
         self.incompatible = False
         """Refuse to register new schemas."""
+        self.tls: ssl.SSLContext | None = None
+        """How it speaks TLS; None: it does not. Takes effect when it starts."""
+        self.most_at_once = 0
+        """The most requests that were under way at the same time."""
+        self._at_once = 0
+        self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
         self._port = 0
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self._port}"
 
     def __enter__(self) -> "FakeRegistry":
         self.start()
@@ -55,6 +62,10 @@ class FakeRegistry:
             owner = registry
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
+        if self.tls is not None:  # each handshake is made in its request's thread
+            self._server.socket = self.tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self._port = self._server.server_port
@@ -65,6 +76,18 @@ class FakeRegistry:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count a request that is under way."""
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_once -= 1
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -164,13 +187,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: Any) -> None:
         owner = self.owner
-        owner.requests.append(f"{self.command} {self.path}")
-        time.sleep(owner.delay)
-        if owner.page is not None:
-            self._send(owner.status or 200, "text/html", owner.page)
-            return
-        status, answer = owner.answer(self.command, self.path, body, self.headers.get("Authorization"))
-        self._send(status, "application/vnd.schemaregistry.v1+json", json.dumps(answer).encode())
+        with owner.counted():
+            owner.requests.append(f"{self.command} {self.path}")
+            time.sleep(owner.delay)
+            if owner.page is not None:
+                self._send(owner.status or 200, "text/html", owner.page)
+                return
+            status, answer = owner.answer(self.command, self.path, body, self.headers.get("Authorization"))
+            self._send(status, "application/vnd.schemaregistry.v1+json", json.dumps(answer).encode())
 
     def _send(self, status: int, kind: str, content: bytes) -> None:
         self.send_response(status)

@@ -26,6 +26,8 @@ class RegistryFormat(Format):
     Options: ClassVar = RegistryOptions
     kind: ClassVar[str]
     """What the registry calls schemas of this format."""
+    fmt: ClassVar[str | None] = None
+    """The form in which the registry should give schemas, if it can; None: as they were registered."""
     patience: ClassVar[Patience] = Patience()
 
     def __init__(self, options: RegistryOptions, part: Part, topic: str | None = None) -> None:
@@ -87,11 +89,18 @@ class RegistryFormat(Format):
         if head in self._decoders:
             return
         try:
-            schema = await self._registry.get(schema_id_of(head))
+            schema = await self._got(schema_id_of(head))
         except AbsentError as error:
             self._decoders[head] = _refusing(self._registry.url, "does not have it", str(error))
         else:
             self._decoders[head] = self._usable(schema)
+
+    async def _got(self, schema_id: int) -> StoredSchema:
+        try:
+            return await self._registry.get(schema_id, self.fmt)
+        except AbsentError:
+            await asyncio.sleep(self.patience.absence)
+            return await self._registry.get(schema_id, self.fmt)
 
     def _usable(self, schema: StoredSchema) -> Decode:
         if schema.kind != self.kind:

@@ -5,6 +5,7 @@ import binascii
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from google.protobuf import descriptor_pool
@@ -123,9 +124,18 @@ def _common_file(name: str) -> FileDescriptorProto:
     return file
 
 
-def _has_common(name: str) -> bool:
+@cache
+def _load_common() -> None:
+    """Put the files of `_COMMON` into protobuf's default pool, as their modules do when they are imported."""
     for module in _COMMON:
-        importlib.import_module(module)  # puts its file into the default pool
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError:  # confluent-kafka moves its own; a schema that needs it is refused then
+            continue
+
+
+def _has_common(name: str) -> bool:
+    _load_common()
     try:
         descriptor_pool.Default().FindFileByName(name)
     except KeyError:

@@ -58,9 +58,9 @@ class RegistryOptions(FormatOptions):
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: str) -> str:
-        for each in url.split(","):
+        for each in url.split(","):  # urlsplit raises ValueError for ports and addresses that cannot be
             parts = urlsplit(each.strip())
-            if parts.scheme not in ("http", "https") or not parts.hostname:
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
                 raise ValueError("give a URL such as http://localhost:8081")
             if parts.username or parts.password:
                 raise ValueError("it must not hold a user or a password; give them as the options user and password")

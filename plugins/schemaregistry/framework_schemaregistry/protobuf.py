@@ -27,6 +27,7 @@ class RegistryProtobuf(RegistryFormat):
 
     name: ClassVar = "sr-protobuf"
     kind: ClassVar = "PROTOBUF"
+    fmt: ClassVar = "serialized"  # compiled; some registries give the text all the same
 
     def _decoder(self, schema: StoredSchema) -> Decode:
         types = MessageTypes.of(schema.text, schema.references)

@@ -10,7 +10,7 @@ from confluent_kafka.schema_registry import AsyncSchemaRegistryClient, Schema, S
 
 from framework import UsageError
 from framework_schemaregistry.options import RegistryOptions
-from framework_schemaregistry.verdicts import AbsentError, InvalidAnswerError, reason_to_wait
+from framework_schemaregistry.verdicts import AbsentError, reason_to_wait
 from framework_schemaregistry.waiting import Patience, Waiting
 
 __all__ = ["Registry", "StoredSchema"]
@@ -57,14 +57,15 @@ class Registry:
         """Close the connections."""
         await self._client.aclose()
 
-    async def get(self, schema_id: int) -> StoredSchema:
-        """The schema with this id, and all schemas that it refers to."""
+    async def get(self, schema_id: int, fmt: str | None) -> StoredSchema:
+        """The schema with this id, and all schemas that it refers to.
+
+        `fmt` is a name that the registry may know for a form of schemas, such as `serialized`; if not, it ignores it.
+        """
         what, who = f"the schema {schema_id}", "the partitions that need it wait"
-        schema = await self._ask(what, who, partial(self._schema, schema_id, None))
-        if schema.schema_type == "PROTOBUF":  # compiled by the registry, if it can; else the text again
-            schema = await self._ask(what, who, partial(self._schema, schema_id, "serialized"))
+        schema = await self._ask(what, who, partial(self._schema, schema_id, fmt))
         references: dict[str, str] = {}
-        await self._collect(schema, references, who, set())
+        await self._collect(schema, fmt, references, who, set())
         return StoredSchema(str(schema.schema_type), str(schema.schema_str), references)
 
     async def register(self, subject: str, kind: str, text: str) -> int:
@@ -81,7 +82,9 @@ class Registry:
         async with self._places:
             return await self._waiting.ask(what, who, send, lambda error: reason_to_wait(error, what, self.url))
 
-    async def _collect(self, schema: Schema, found: dict[str, str], who: str, seen: set[tuple[Any, Any]]) -> None:
+    async def _collect(
+        self, schema: Schema, fmt: str | None, found: dict[str, str], who: str, seen: set[tuple[Any, Any]]
+    ) -> None:
         for reference in schema.references or ():
             place = reference.subject, reference.version
             if place in seen:
@@ -89,20 +92,16 @@ class Registry:
             seen.add(place)
             what = f"version {reference.version} of the subject {reference.subject}, which a schema refers to"
             try:
-                inner = await self._ask(what, who, partial(self._referred, reference, schema.schema_type))
+                inner = await self._ask(what, who, partial(self._referred, reference, fmt))
             except AbsentError as error:
                 raise AbsentError(f"{error}, for {what}") from error
-            await self._collect(inner, found, who, seen)
+            await self._collect(inner, fmt, found, who, seen)
             found[str(reference.name)] = str(inner.schema_str)
 
     async def _schema(self, schema_id: int, fmt: str | None) -> Schema:
-        # The client keeps each answer, also one that it could not understand; and what it keeps has no format.
-        await _forget(self._client)
         return _checked(await self._client.get_schema(schema_id, fmt=fmt))
 
-    async def _referred(self, reference: SchemaReference, kind: str | None) -> Schema:
-        fmt = "serialized" if kind == "PROTOBUF" else None
-        await _forget(self._client)
+    async def _referred(self, reference: SchemaReference, fmt: str | None) -> Schema:
         found = await self._client.get_version(str(reference.subject), int(reference.version or 0), fmt=fmt)
         return _checked(found.schema)
 
@@ -114,10 +113,6 @@ class Registry:
 
 
 _RUN_WAITS: Final = "the run waits"
-
-
-async def _forget(client: Any) -> None:  # the method has no types
-    await client.clear_caches()
 
 
 def _client_options(options: RegistryOptions, patience: Patience) -> dict[str, Any]:
@@ -135,11 +130,11 @@ def _client_options(options: RegistryOptions, patience: Patience) -> dict[str, A
 
 def _checked(schema: Schema) -> Schema:
     if not isinstance(schema.schema_str, str) or not isinstance(schema.schema_type, str):
-        raise InvalidAnswerError("its answer has no schema; check the option url")
+        raise TypeError("its answer has no schema")
     return schema
 
 
 def _checked_id(schema_id: Any) -> int:
     if type(schema_id) is not int:
-        raise InvalidAnswerError("its answer has no id; check the option url")
+        raise TypeError("its answer has no id")
     return schema_id

@@ -8,12 +8,13 @@ from confluent_kafka.schema_registry import SchemaRegistryError
 
 from framework import UsageError
 
-__all__ = ["AbsentError", "InvalidAnswerError", "reason_to_wait"]
+__all__ = ["AbsentError", "reason_to_wait"]
 
 _ABSENT_CODES: Final = frozenset({40401, 40402, 40403})
 """There is no such subject, version, or schema. A 404 without such a code comes from something before the registry."""
 _REFUSALS: Final = frozenset({400, 405, 406, 409, 410, 413, 415, 422})
 """Statuses that say that the request is wrong; it would be so again."""
+_HTTP_LIBRARIES: Final = frozenset({"httpx", "httpx2", "httpcore", "httpcore2"})
 _LONGEST: Final = 300
 
 
@@ -21,15 +22,11 @@ class AbsentError(Exception):
     """The registry answers that it does not have this."""
 
 
-class InvalidAnswerError(Exception):
-    """Something answered, but not as a Schema Registry does."""
-
-
 def reason_to_wait(error: Exception, what: str, registry: str) -> str:
     """The reason to ask again after a request for `what` failed.
 
-    Raises `AbsentError` if the registry says that there is no such thing, and `UsageError` if it does not let us in, or
-    refuses the request for good.
+    Raises `AbsentError` if the registry says that there is no such thing, and `UsageError` if it does not let us in,
+    refuses the request for good, or is no registry.
     """
     if isinstance(error, SchemaRegistryError):
         return _reason_of_status(error, what, registry)
@@ -39,11 +36,14 @@ def reason_to_wait(error: Exception, what: str, registry: str) -> str:
                 f"the certificate of the Schema Registry {registry} is not trusted: {cause.verify_message}; check the "
                 "option ca_file"
             ) from error
-    if isinstance(error, InvalidAnswerError):
-        return str(error)
-    if isinstance(error, ValueError | TypeError | KeyError | AttributeError):  # what the client raises for odd answers
-        return f"its answer is not one of a Schema Registry ({_told(error)}); check the option url"
-    return _told(error)
+    if isinstance(error, ValueError):  # of JSON, or of its encoding; perhaps a page of HTML
+        return f"its answer is not JSON ({_told(error)}); check the option url"
+    if isinstance(error, OSError) or _is_of_http(error):
+        return _told(error)
+    raise UsageError(
+        f"what answers at {registry} to the request for {what} is not a Schema Registry ({_told(error)}); check the "
+        "option url, and that confluent-kafka is up to date"
+    ) from error
 
 
 def _reason_of_status(error: SchemaRegistryError, what: str, registry: str) -> str:
@@ -66,6 +66,11 @@ def _reason_of_status(error: SchemaRegistryError, what: str, registry: str) -> s
     if status in _REFUSALS:
         raise UsageError(f"the Schema Registry {registry} refuses the request for {what}: {said}") from error
     return said if status >= 408 else f"{said}, which is not an answer of a Schema Registry; check the option url"
+
+
+def _is_of_http(error: Exception) -> bool:
+    """Whether the HTTP library of Confluent's client raised it, which has had several names."""
+    return any(cls.__module__.partition(".")[0] in _HTTP_LIBRARIES for cls in type(error).__mro__)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -25,6 +25,8 @@ class Patience:
     first_pause: float = 0.2
     longest_pause: float = 5.0
     between_warnings: float = 10.0
+    absence: float = 1.0
+    """A schema that is still absent after so long does not exist. A registry of several nodes may lag behind."""
 
 
 class Waiting:

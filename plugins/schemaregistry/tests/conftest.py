@@ -15,7 +15,7 @@ from tests.brokers import Broker, choose_rung
 from tests.brokers.apicurio import apicurio_missing, running_apicurio
 from tests.brokers.fake_registry import FakeRegistry
 
-HASTY = Patience(request=0.5, slow=0.1, first_pause=0.01, longest_pause=0.05, between_warnings=0.2)
+HASTY = Patience(request=0.5, slow=0.1, first_pause=0.01, longest_pause=0.05, between_warnings=0.2, absence=0.02)
 FORMATS: dict[str, type[RegistryFormat]] = {
     kind.name: type(kind.__name__, (kind,), {"patience": HASTY})
     for kind in (RegistryAvro, RegistryJson, RegistryProtobuf)

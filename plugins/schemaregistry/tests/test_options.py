@@ -13,7 +13,19 @@ URL = "http://127.0.0.1:1"
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:8081", "mock://x", "ftp://x", "http://", "http://a:1,", "http://ann:correct-horse@x"]
+    "url",
+    [
+        "",
+        "localhost:8081",
+        "mock://x",
+        "ftp://x",
+        "http://",
+        "http://a:1,",
+        "http://a:b",
+        "http://a:99999",
+        "http://[::1",
+        "http://ann:correct-horse@x",
+    ],
 )
 def test_a_url_that_cannot_be_is_refused_without_telling_secrets(url):
     with pytest.raises(ValidationError) as told:
