@@ -165,6 +165,7 @@ def _is_private(name: str) -> bool:
 
 
 STRANGERS = {
+    "framework.formats.recursion": "fastavro's reader in plain Python, which alone is safe for deep values",
     "framework.kafka.internals": "aiokafka's internals are used there, and nowhere else",
     "framework.runtime.watchdog": "sys._current_frames",
     "framework.shutdown": "os._exit",

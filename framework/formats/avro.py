@@ -16,6 +16,8 @@ __all__ = ["Avro", "AvroOptions"]
 try:
     import fastavro
     from fastavro.schema import load_schema
+
+    from framework.formats.recursion import reader_for
 except ImportError as error:
     raise UsageError("the format avro needs fastavro; run: pip install 'framework[avro]'") from error
 
@@ -38,16 +40,17 @@ class Avro(Format):
 
     def __init__(self, options: AvroOptions, part: Part, topic: str | None = None) -> None:
         super().__init__(options, part, topic)
-        self._schema = _load(options.writer_schema)
-        self._reader_schema = None if options.reader_schema is None else _load(options.reader_schema)
+        named: dict[str, Any] = {}
+        self._schema = _load(options.writer_schema, named)
+        self._reader_schema = None if options.reader_schema is None else _load(options.reader_schema, {})
+        self._reader_for = reader_for(named)
 
     def read(self, data: bytes) -> Any:
         stream = BytesIO(data)
         try:
-            value = fastavro.schemaless_reader(stream, self._schema, self._reader_schema)
+            value = self._reader_for(len(data))(stream, self._schema, self._reader_schema)
         except Exception as error:  # fastavro raises what its parts raise: EOFError, IndexError, struct.error, …
-            reason = "the bytes end early" if isinstance(error, EOFError) else describe(error)
-            raise ValueError(f"{reason}{framing_hint(data)}") from error
+            raise ValueError(f"{_reason(error)}{framing_hint(data)}") from error
         if stream.tell() != len(data):
             raise ValueError(f"{len(data) - stream.tell()} bytes follow the value{framing_hint(data)}")
         return value
@@ -59,7 +62,8 @@ class Avro(Format):
     def write(self, value: Any) -> bytes:
         stream = BytesIO()
         try:
-            fastavro.schemaless_writer(stream, self._schema, value)
+            # A field that the schema does not have would be lost, unless it is refused.
+            fastavro.schemaless_writer(stream, self._schema, value, strict_allow_default=True)
         except BaseException as error:
             if not is_plugin_failure(error):
                 raise
@@ -67,8 +71,14 @@ class Avro(Format):
         return stream.getvalue()
 
 
-def _load(file: str) -> Any:
+def _reason(error: Exception) -> str:
+    if isinstance(error, EOFError):
+        return "the bytes end early"
+    return "nested too deep" if isinstance(error, RecursionError) else describe(error)
+
+
+def _load(file: str, named: dict[str, Any]) -> Any:
     try:
-        return load_schema(file)
+        return load_schema(file, named_schemas=named)
     except Exception as error:  # of the file, of JSON, or of Avro
         raise UsageError(f"the Avro schema {file} cannot be used: {describe(error)}") from error

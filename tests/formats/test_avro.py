@@ -36,13 +36,14 @@ def schema_file(directory: Path, schema: Any = SCHEMA, name: str = "order.avsc")
     return str(file)
 
 
+NODE = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
 VALUE = {"customer": "a", "amount": Decimal("1.50")}
 
 
 class TestAvro(FormatConformance):
     samples = [(written(VALUE), VALUE)]
     bad = [b"", written(VALUE)[:-1], written(VALUE) + b"x", b"\x04\xff\xff\x00"]
-    unwritable = [{"customer": "a"}, {"customer": 1, "amount": Decimal(1)}, "text", None]
+    unwritable = [{"customer": "a"}, {**VALUE, "unknown": 1}, {"customer": 1, "amount": Decimal(1)}, "text", None]
 
     @pytest.fixture
     def form(self, tmp_path: Path) -> Format:
@@ -62,6 +63,15 @@ def test_a_schema_that_cannot_be_used_is_named(tmp_path: Path, text: str | None)
         file.write_text(text)
     with pytest.raises(UsageError, match=r"the Avro schema .*bad\.avsc cannot be used"):
         Avro(AvroOptions(writer_schema=str(file)), "value")
+
+
+@pytest.mark.parametrize("schema", [NODE, ["null", NODE]])
+def test_a_value_that_is_nested_too_deep_is_a_bad_record_and_ends_no_process(tmp_path: Path, schema: Any) -> None:
+    form = Avro(AvroOptions(writer_schema=schema_file(tmp_path, schema)), "value")
+    head = b"" if schema is NODE else b"\x02"
+    assert form.read(head + b"\x02" * 100 + b"\x00")
+    with pytest.raises(ValueError, match="nested too deep"):
+        form.read(head + b"\x02" * 100_000 + b"\x00")
 
 
 def test_a_framed_value_is_told(tmp_path: Path) -> None:

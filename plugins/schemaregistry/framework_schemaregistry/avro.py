@@ -1,31 +1,24 @@
 """Avro, by fastavro."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any, ClassVar, Final
 
 import fastavro
-from fastavro import _read_py  # fastavro in plain Python, which comes with each build
 
 from framework import UsageError
 from framework.formats import Part
+from framework.formats.recursion import reader_for
 from framework_schemaregistry.base import Decode, RegistryFormat
 from framework_schemaregistry.framing import HEAD_SIZE
 from framework_schemaregistry.options import RegistryOptions
 from framework_schemaregistry.own import OwnSchema, read_schema_file
-from framework_schemaregistry.recursion import deepest_per_byte
 from framework_schemaregistry.registry import StoredSchema
 
 __all__ = ["RegistryAvro"]
 
 _WRAPPER: Final = "FrameworkSchemaRegistryValue"
-_DEEPEST: Final = 3_000
-"""Levels of nested types that fastavro's compiled reader surely reads. With some 9,000 it uses up a stack of 8 MiB, and
-so ends the process. Its reader in plain Python reads what may be deeper, and raises `RecursionError` if it is."""
-
-_read: Final[Callable[..., Any]] = fastavro.schemaless_reader
-_read_in_python: Final[Callable[..., Any]] = _read_py.schemaless_reader
 
 
 class RegistryAvro(RegistryFormat):
@@ -72,20 +65,13 @@ class RegistryAvro(RegistryFormat):
 
 
 def _decoding(writer: Any, reader: Any) -> Decode:
-    decode = _decoding_by(_read, writer, reader)
-    per_byte = deepest_per_byte(writer)
-    if per_byte is None:
-        return decode
-    decode_deep, safe_size = _decoding_by(_read_in_python, writer, reader), HEAD_SIZE + _DEEPEST // per_byte
-    return lambda data: (decode if len(data) <= safe_size else decode_deep)(data)
+    read_by_size = reader_for(writer.get("__named_schemas", {}))
 
-
-def _decoding_by(read: Callable[..., Any], writer: Any, reader: Any) -> Decode:
     def decode(data: bytes) -> Any:
         stream = BytesIO(data)
         stream.seek(HEAD_SIZE)
         try:
-            value = read(stream, writer, reader)
+            value = read_by_size(len(data) - HEAD_SIZE)(stream, writer, reader)
         except Exception as error:  # fastavro raises what its parts raise: EOFError, IndexError, struct.error, …
             raise ValueError(_reason(error, data)) from error
         if stream.tell() != len(data):
