@@ -148,7 +148,7 @@ def test_formats_with_options(tmp_path):
 def test_an_unknown_format_is_refused_with_the_closest(tmp_path):
     done = framework("run", "--plugin", "keycount", "--value-format", "jsn", "--stop-at-end", cwd=tmp_path)
     assert done.returncode == 2
-    assert "no format named 'jsn' (did you mean json?)" in done.stderr
+    assert "no format named 'jsn' (did you mean json" in done.stderr
 
 
 def test_an_option_of_the_input_file_needs_the_file(tmp_path):

@@ -106,7 +106,7 @@ def test_json_decimal_loses_no_digit(number: Decimal) -> None:
 
 
 def test_an_unknown_format_is_told_with_the_closest_or_else_with_all() -> None:
-    with pytest.raises(UsageError, match=r"no format named 'jsn' \(did you mean json\?\)"):
+    with pytest.raises(UsageError, match=r"no format named 'jsn' \(did you mean json\b"):
         format_named("jsn")
     with pytest.raises(UsageError, match="no format named 'xylophone'; there are: ") as caught:
         format_named("xylophone")
