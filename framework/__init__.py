@@ -4,6 +4,7 @@ Plugin authors import all names from this package, and test tools from `framewor
 """
 
 from framework.codecs import Codec
+from framework.durations import Duration
 from framework.errors import (
     BrokerError,
     CodecError,
@@ -29,6 +30,7 @@ from framework.errors import (
     TopicRecreatedError,
     UsageError,
 )
+from framework.event_time import NO_EVENT_TIME
 from framework.fields import FieldPath
 from framework.formats import Format, FormatOptions
 from framework.formats.json import JsonType
@@ -50,9 +52,11 @@ from framework.stores import (
     StoreOptions,
     Unit,
 )
+from framework.timers import Timer, Timers
 
 __all__ = [
     "API_VERSION",
+    "NO_EVENT_TIME",
     "Anchor",
     "Batch",
     "BrokerError",
@@ -63,6 +67,7 @@ __all__ = [
     "CodecError",
     "Description",
     "DeserializationError",
+    "Duration",
     "FencedError",
     "FieldPath",
     "Format",
@@ -95,6 +100,8 @@ __all__ = [
     "StoredTable",
     "StoredUnit",
     "TallyError",
+    "Timer",
+    "Timers",
     "TopicNotFoundError",
     "TopicPartition",
     "TopicRecreatedError",

@@ -2,15 +2,18 @@
 
 from abc import ABC
 from collections.abc import Awaitable, Mapping
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic
 
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeVar
 
+from framework.event_time import NO_EVENT_TIME, RECORD
 from framework.output import Output
 from framework.records import Batch, Record, TopicPartition
 from framework.state import State
+from framework.timers import Timer, Timers
 
 __all__ = ["API_VERSION", "Options", "Processor"]
 
@@ -21,7 +24,7 @@ API_VERSION = 1
 class Options(BaseModel):
     """Base class of a processor's options. Unknown names and invalid values are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 K = TypeVar("K", default=Any)
@@ -58,8 +61,30 @@ class Processor(ABC, Generic[K, V, S, O]):
     output_formats: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Formats of the values that are sent, by topic: names or types. `--output-format` overrides them."""
 
+    event_time_field: ClassVar[str] = RECORD
+    """Where a record's event time comes from: `record` for its timestamp, or the path of a field in the value. Then
+    `record.timestamp` is the time in that field. `--event-time` overrides it."""
+    out_of_order: ClassVar[str | timedelta] = "0s"
+    """How much later than a record of a later event time a record may come. The watermark stays behind the highest
+    event time by that much. `--out-of-order` overrides it."""
+    idle_after: ClassVar[str | timedelta | None] = None
+    """Time without records after which the watermark follows the wall clock; None: never. `--idle-after` overrides
+    it."""
+    tick: ClassVar[str | timedelta] = "1s"
+    """The step of the watermark. With `process_batch`, a batch ends at each step, so larger ticks make larger
+    batches."""
+
     Options: ClassVar[type[Options]] = Options
     """Class of the options that `--option` sets."""
+
+    event_time: int = NO_EVENT_TIME
+    """The watermark: how far event time has come in this partition, in milliseconds since the epoch. The runtime sets
+    it. It is `framework.NO_EVENT_TIME` before the first record, and if the processor does not use event time, that is,
+    has neither `on_timer` nor `uses_event_time`."""
+    uses_event_time: ClassVar[bool] = False
+    """Whether the processor reads `event_time`. Not needed if it has `on_timer`."""
+    timers: Timers[K]
+    """The timers of this partition. The runtime sets it before `open`."""
 
     def __init__(self, options: O, partition: TopicPartition) -> None:
         self.options = options
@@ -94,6 +119,19 @@ class Processor(ABC, Generic[K, V, S, O]):
     def process_batch(self, batch: Batch[K, V], state: State[K, S], out: Output) -> None:
         """Apply several records at once, which is faster than `process`."""
         raise NotImplementedError
+
+    def on_timer(self, timer: Timer[K], state: State[K, S], out: Output) -> Awaitable[None] | None:
+        """A timer fires, see `Timers`. May be `async def`.
+
+        An exception undoes the changes and outputs of this call. Then `--on-error` applies: the run stops before the
+        timer, or the timer is skipped.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def tick_of(cls, options: O) -> str | timedelta:
+        """The step of the watermark, where it depends on the options. Gives `tick`, if not overridden."""
+        return cls.tick
 
     @classmethod
     def migrate(cls, state: State[K, Any], from_version: int) -> None:

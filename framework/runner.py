@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -13,16 +14,18 @@ from framework.embedded.broker import EMBEDDED_SESSION_TIMEOUT_MS, EmbeddedBroke
 from framework.embedded.feed import Feed
 from framework.embedded.inputs import InputRecord
 from framework.errors import ProcessingError, RecordsLostError, TopicNotFoundError, UsageError
+from framework.event_time import EventTimeChoice
 from framework.kafka.cluster import Cluster, connect, end_positions
 from framework.kafka.settings import SESSION_TIMEOUT_MS
 from framework.kafka.sink import KafkaSink
 from framework.kafka.source import KafkaSource
 from framework.options import parse_options
-from framework.plugins import Plugins
+from framework.plugins import Plugins, ProcessorSpec
 from framework.policy import ErrorPolicy, OnError, OnMissingState, OnOutOfRange, OnStall, Start
 from framework.records import TopicPartition
 from framework.runtime.collector import quiet_collector
 from framework.runtime.definition import Definition
+from framework.runtime.event_times import TimeSettings
 from framework.runtime.failure_log import FailureLog
 from framework.runtime.figures import Figures, Summary, read_figures
 from framework.runtime.formats import FormatChoice, Formats
@@ -67,6 +70,7 @@ class RunSettings:
     retry_backoff: float = 0.1
     isolation_level: str = "read_committed"
     formats: FormatChoice = field(default_factory=FormatChoice)
+    event_time: EventTimeChoice = field(default_factory=EventTimeChoice)
     options: Mapping[str, Any] = field(default_factory=dict)
     stop_at_end: bool = False
     stall_timeout: float = 60.0
@@ -267,20 +271,22 @@ class Runner:
         settings = self.settings
         specs = settings.plugins.processors
         options = parse_options(specs, settings.options)
-        codec = settings.plugins.codec(settings.codec)()
-        return [
-            Definition(
-                name=spec.name,
-                processor=spec.cls,
-                options=options[spec.name],
-                codec=codec,
-                formats=Formats.of(spec.cls, options[spec.name], settings.formats, settings.plugins.format),
-                on_error=self._policy,
-                keeps_rows=self._store_class.keeps_rows,
-                on_records_failed=self._on_records_failed,
-            )
-            for spec in specs
-        ]
+        return [self._definition(spec, options[spec.name]) for spec in specs]
+
+    def _definition(self, spec: ProcessorSpec, options: Any) -> Definition:
+        settings = self.settings
+        formats = Formats.of(spec.cls, options, settings.formats, settings.plugins.format)
+        return Definition(
+            name=spec.name,
+            processor=spec.cls,
+            options=options,
+            codec=settings.plugins.codec(settings.codec)(),
+            formats=formats,
+            time=TimeSettings.of(spec.cls, options, settings.event_time, formats.value, time.time),
+            on_error=self._policy,
+            keeps_rows=self._store_class.keeps_rows,
+            on_records_failed=self._on_records_failed,
+        )
 
     # ---- how it goes
 

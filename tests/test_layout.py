@@ -27,9 +27,11 @@ LAYERS = (
     ("framework.processor", "framework.dead_letters"),
     ("framework.table", "framework.changes", "framework.policy"),
     ("framework.stores",),
-    ("framework.output", "framework.state", "framework.fields"),
+    ("framework.output", "framework.state", "framework.fields", "framework.timers"),
     ("framework.codecs", "framework.formats"),
+    ("framework.event_time",),
     ("framework.progress", "framework.records", "framework.keys", "framework.borders", "framework._closest"),
+    ("framework.durations",),
     ("framework.errors",),
 )
 """From the top down. A module imports what stands below it, or beside it in the same package."""

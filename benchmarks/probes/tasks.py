@@ -1,15 +1,17 @@
 """Partition tasks of keycount, without a worker."""
 
-from time import monotonic
+from time import monotonic, time
 from typing import Final
 
 from framework_keycount import KeyCount
 
+from framework.event_time import EventTimeChoice
 from framework.plugins import load
 from framework.policy import ErrorPolicy
 from framework.records import TopicPartition
 from framework.runtime.assignment import Assignment
 from framework.runtime.definition import Definition
+from framework.runtime.event_times import TimeSettings
 from framework.runtime.formats import FormatChoice, Formats
 from framework.runtime.lifecycle import Lifecycle
 from framework.runtime.limits import Limits
@@ -24,12 +26,14 @@ TOPIC: Final = "topic"
 
 def keycount_assignment(codec: str) -> Assignment:
     """A task for each partition, for a store that keeps rows."""
+    formats = Formats.of(KeyCount, None, FormatChoice(), load([]).format)
     definition = Definition(
         name=PLUGIN,
         processor=KeyCount,
         options=None,
         codec=load([]).codec(codec)(),
-        formats=Formats.of(KeyCount, None, FormatChoice(), load([]).format),
+        formats=formats,
+        time=TimeSettings.of(KeyCount, None, EventTimeChoice(), formats.value, time),
         on_error=ErrorPolicy("stop"),
         keeps_rows=True,
         on_records_failed=lambda *_: None,

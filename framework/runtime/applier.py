@@ -21,6 +21,8 @@ from framework.runtime.failures import Failures, Refusal, Retry
 from framework.runtime.limits import Limits
 from framework.runtime.outbox import Outbox
 from framework.runtime.slices import Caution, Pieces
+from framework.runtime.timers import UnitTimers
+from framework.runtime.watermark import Watermark
 from framework.stores import Unit
 from framework.table import Table
 
@@ -50,6 +52,8 @@ class Memory:
 
     processor: Processor
     table: Table[Any, Any]
+    timers: UnitTimers
+    watermark: Watermark
     outbox: Outbox
 
 
@@ -83,11 +87,13 @@ class Applier:
         self._raw: Batch | None = None
         """The batch that is being applied, not yet decoded; None between batches."""
         self._decoder = Decoder(host.definition)
-        self._attempt = Attempt(memory.processor, memory.table, memory.outbox)
+        self._attempt = Attempt(memory.processor, memory.table, memory.timers, memory.outbox)
         limits = host.limits
         self._many_outputs = max(1, limits.piece_outputs // 2)
         self._pieces = Pieces(limits.first_piece_records, limits.piece_records, self._many_outputs)
         self._looks = Pieces(1, limits.look_records, self._many_outputs)
+        self._deadline = 0.0
+        """Time of the next turn of the event loop, on the task's clock in seconds."""
 
     # ---- progress
 
@@ -153,28 +159,74 @@ class Applier:
         first = bisect_left(batch.offsets, position)
         self._raw = raw = batch.slice(first, len(batch)) if first else batch
         self.is_whole = False
+        self._begin_turn()
         try:
-            await self._apply_pieces(raw, breathe)
+            if await self._fire_due(breathe):
+                await self._apply_pieces(raw, breathe)
         except (Retry, Missing, Refusal):
             self._finish()
             raise
         self._finish()
+
+    async def fire(self, breathe: Breathe) -> None:
+        """Let the timers fire that are due, by the watermark and by the wall clock. Awaits and raises as `apply`."""
+        if not self.has_due_timers or self.failures.is_waiting:
+            return
+        self.is_whole = False
+        self._begin_turn()
+        try:
+            if await self._fire_due(breathe):
+                await self._fire_due(breathe, wall=True)
+        except (Retry, Refusal):
+            self._finish()
+            raise
+        self._finish()
+
+    @property
+    def has_due_timers(self) -> bool:
+        """Whether any timer is due, by the watermark or by the wall clock."""
+        return any(self.memory.timers.is_due(self._now(wall=wall), wall=wall) for wall in (False, True))
+
+    def _now(self, *, wall: bool) -> int:
+        return int(self._host.definition.time.wall() * 1000) if wall else self.memory.watermark.time
+
+    def advance_watermark(self, time: int) -> None:
+        """Move the watermark to `time`, in ms since the epoch, unless it is further on. No timer fires yet."""
+        if self.memory.watermark.advance(time):
+            self.memory.processor.event_time = self.memory.watermark.time
+
+    async def _fire_due(self, breathe: Breathe, *, wall: bool = False) -> bool:
+        """Let timers fire until none is due. Returns whether the task still runs then."""
+        until, timers, offset = self._now(wall=wall), self.memory.timers, self._progress.last_offset
+        while timers.is_due(until, wall=wall):
+            timer, error = await self._attempt.timer(offset, wall=wall)
+            if error is not None:
+                self.failures.fail_timer(timer, offset, error)
+                timers.delete(timer.key, name=timer.name)
+            if self._is_pause_due() and not await self._pause(breathe):
+                return False
+        return True
 
     def _finish(self) -> None:
         self._progress, self._raw = self.progress, None
         self.failures.report()
         self.is_whole = True
 
+    def _begin_turn(self) -> None:
+        self._deadline = self._host.clock() + self._host.limits.slice_seconds
+
+    def _is_pause_due(self) -> bool:
+        return self._has_many_outputs() or self._host.clock() > self._deadline
+
     async def _pause(self, breathe: Breathe) -> bool:
-        """Give the event loop a turn, between two records. Returns whether to go on."""
+        """Give the event loop a turn, between two records or timers. Returns whether to go on."""
         self.is_whole = True
         await breathe()
         self.is_whole = False
+        self._begin_turn()
         return self._host.is_running()
 
     async def _apply_pieces(self, raw: Batch, breathe: Breathe) -> None:
-        clock, seconds = self._host.clock, self._host.limits.slice_seconds
-        deadline = clock() + seconds
         begin = 0
         while True:
             end = min(begin + self._pieces.size, len(raw))
@@ -184,10 +236,8 @@ class Applier:
             if end == len(raw) or not self._host.is_running():
                 return
             self._pieces.fit(end - begin, self._output_load() - before)
-            if self._has_many_outputs() or clock() > deadline:
-                if not await self._pause(breathe):
-                    return
-                deadline = clock() + seconds
+            if self._is_pause_due() and not await self._pause(breathe):
+                return
             begin = end
 
     def _output_load(self) -> int:
@@ -216,7 +266,23 @@ class Applier:
         await self._apply_run(batch.slice(begin, len(batch)) if begin else batch, raw, breathe)
 
     async def _apply_run(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
-        """Apply decoded records on the fast path, or with undo after a failure. `raw` has them as bytes."""
+        """Apply decoded records. `raw` has them as bytes. If the processor uses time, timers fire between them."""
+        begin = 0
+        if self._host.definition.time.is_used:
+            for stop, time in self.memory.watermark.steps(batch.timestamps):
+                await self._apply_some(batch.slice(begin, stop), raw, breathe)
+                if self._progress.last_offset < batch.offsets[stop - 1]:
+                    return  # the task no longer runs
+                self.advance_watermark(time)
+                if not (self._host.is_running() and await self._fire_due(breathe)):
+                    return
+                if stop < len(batch) and self._is_pause_due() and not await self._pause(breathe):
+                    return
+                begin = stop
+        await self._apply_some(batch.slice(begin, len(batch)) if begin else batch, raw, breathe)
+
+    async def _apply_some(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
+        """Apply decoded records on the fast path, or with undo after a failure."""
         by_batch = self._host.definition.processor.process_batch is not Processor.process_batch
         if not len(batch):
             pass
@@ -250,9 +316,8 @@ class Applier:
         self._advance(batch.offsets[-1], batch.offsets[-1] + 1)
 
     async def _apply_records(self, batch: Batch, breathe: Breathe) -> None:
-        memory, clock, seconds = self.memory, self._host.clock, self._host.limits.slice_seconds
+        memory, looks = self.memory, self._looks
         process, state, out = memory.processor.process, memory.table, memory.outbox
-        deadline, looks = clock() + seconds, self._looks
         records, done = iter(batch), 0
         out.begin_records()
         while done < len(batch):
@@ -273,11 +338,10 @@ class Applier:
                     break
             self.applied += done - began
             looks.fit(done - began, self._output_load() - before)
-            if done < len(batch) and (self._has_many_outputs() or clock() > deadline):
+            if done < len(batch) and self._is_pause_due():
                 self._advance(batch.offsets[done - 1], batch.offsets[done - 1] + 1)
                 if not await self._pause(breathe):
                     return
-                deadline = clock() + seconds
         self._advance(batch.offsets[-1], batch.offsets[-1] + 1)
 
     def _rewind(self, until: int, error: BaseException) -> NoReturn:
@@ -290,9 +354,7 @@ class Applier:
     # ---- applying with undo, after a failure
 
     async def _apply_records_carefully(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
-        clock, seconds = self._host.clock, self._host.limits.slice_seconds
         largest = 1 if iscoroutinefunction(self._host.definition.processor.process) else self._host.limits.careful_slice
-        deadline = clock() + seconds
         records = list(batch)
         begin = 0
         while begin < len(records):
@@ -301,10 +363,8 @@ class Applier:
                 records[first : first + min(largest, self._pieces.size)], first, batch, raw
             )
             self._pieces.fit(begin - first, self._output_load() - before)
-            if self._has_many_outputs() or clock() > deadline:
-                if not await self._pause(breathe):
-                    return
-                deadline = clock() + seconds
+            if begin < len(records) and self._is_pause_due() and not await self._pause(breathe):
+                return
 
     async def _apply_until_failure(self, records: Sequence[Record], begin: int, batch: Batch, raw: Batch) -> int:
         """Apply records up to the first that fails, and handle that failure. Returns the position after them.
@@ -331,9 +391,8 @@ class Applier:
 
     async def _apply_slices_carefully(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
         """Apply slice by slice. A slice that fails is split until it holds the failing record alone."""
-        clock, seconds, slices = self._host.clock, self._host.limits.slice_seconds, self._host.caution.slices
+        clock, slices = self._host.clock, self._host.caution.slices
         began = clock()
-        deadline = began + seconds
         count = len(batch)
         begin = suspects = touched = 0
         sizes = [1] if self.failures.failed_last_at(batch.offsets[0]) else []  # of the next slices, the next one last
@@ -363,11 +422,10 @@ class Applier:
                     sizes = [1, got_through] if 0 < got_through < end - begin else [1]
                 suspects, touched = end, max(touched, end)
             began = now
-            if self._has_many_outputs() or now > deadline:
+            if begin < count and self._is_pause_due():
                 if not await self._pause(breathe):
                     return
                 began = clock()
-                deadline = began + seconds
 
     def _try_slice(self, piece: Batch, raw: Batch) -> tuple[int, BaseException | None]:
         """Apply all records of a slice, or none. Returns as `Attempt.batch` does."""

@@ -116,7 +116,8 @@ class Assignment:
 
         To free millions of keys at once would block the event loop.
         """
-        tables = [task.applier.memory.table for task in tasks if task.applier is not None]
+        memories = [task.applier.memory for task in tasks if task.applier is not None]
+        tables = [table for memory in memories for table in (memory.table, memory.timers.table)]
         for task in tasks:
             task.drop()
         applied, skipped = self._counts_of_freed

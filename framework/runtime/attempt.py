@@ -1,4 +1,4 @@
-"""Attempts: apply either all of some records, or none of them."""
+"""Attempts: apply either all of some records, or none of them; and let a timer fire, or leave no trace of it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,7 +8,9 @@ from framework.errors import InternalError, TallyError
 from framework.processor import Processor
 from framework.records import Batch, Record
 from framework.runtime.outbox import Outbox
+from framework.runtime.timers import UnitTimers
 from framework.table import Table
+from framework.timers import Timer
 
 __all__ = ["Attempt", "OnRefused"]
 
@@ -17,11 +19,12 @@ OnRefused = Callable[[Mapping[int, Exception]], BaseException | None]
 
 
 class Attempt:
-    """Applies records through one processor to one table and one outbox, with undo."""
+    """Applies records and timers through one processor to one table, its timers and one outbox, with undo."""
 
-    def __init__(self, processor: Processor, table: Table[Any, Any], outbox: Outbox) -> None:
+    def __init__(self, processor: Processor, table: Table[Any, Any], timers: UnitTimers, outbox: Outbox) -> None:
         self._processor = processor
         self._table = table
+        self._timers = timers
         self._outbox = outbox
 
     async def records(self, records: Sequence[Record]) -> tuple[int, BaseException | None]:
@@ -31,9 +34,8 @@ class Attempt:
         none failed. Raises as `check_state` does.
         """
         process, table, outbox = self._processor.process, self._table, self._outbox
-        mark = outbox.mark()
+        mark = self._begin()
         outbox.begin_records()
-        table.begin_undo()
         for position, record in enumerate(records):
             outbox.record = record
             try:
@@ -44,7 +46,7 @@ class Attempt:
                 if not is_plugin_failure(error):
                     raise
                 return position, self._undo(mark, error)
-        table.end_undo()
+        self._keep()
         return len(records), None
 
     def batch(self, batch: Batch, on_refused: OnRefused) -> tuple[int, BaseException | None]:
@@ -54,9 +56,8 @@ class Attempt:
         nothing failed. Raises as `check_state` does.
         """
         table, outbox = self._table, self._outbox
-        mark = outbox.mark()
+        mark = self._begin()
         outbox.begin_batch(batch.offsets)
-        table.begin_undo()
         try:
             self._processor.process_batch(batch, table, outbox)
         except BaseException as error:
@@ -69,18 +70,47 @@ class Attempt:
             refusal = on_refused(refused)
             if refusal is not None:
                 return 0, self._undo(mark, refusal)
-        table.end_undo()
+        self._keep()
         return 0, None
+
+    async def timer(self, offset: int, *, wall: bool) -> tuple[Timer, BaseException | None]:
+        """Let the next timer fire; there must be one. `offset`: that of the last applied record.
+
+        Returns the timer, and the error if it failed. A timer that failed is set as before. Raises as `check_state`.
+        """
+        mark = self._begin()
+        timer = self._timers.take(wall=wall)
+        self._outbox.begin_timer(offset, self._timers.fired)
+        try:
+            result = self._processor.on_timer(timer, self._table, self._outbox)
+            if result is not None:
+                await result
+        except BaseException as error:
+            if not is_plugin_failure(error):
+                raise
+            return timer, self._undo(mark, error)
+        self._keep()
+        return timer, None
+
+    def _begin(self) -> int:
+        self._table.begin_undo()
+        self._timers.begin_undo()
+        return self._outbox.mark()
+
+    def _keep(self) -> None:
+        self._table.end_undo()
+        self._timers.end_undo()
 
     def _undo(self, mark: int, error: BaseException) -> BaseException:
         self._table.undo()
+        self._timers.undo()
         self._outbox.cut(mark)
         self.check_state(error)
         return error
 
     def check_state(self, error: BaseException) -> None:
-        """Raises `TallyError` or `InternalError` if the table is broken, so that the record at hand is not at fault."""
-        broken = self._table.broken
+        """Raises `TallyError` or `InternalError` if a table is broken, so that the record at hand is not at fault."""
+        broken = self._table.broken or self._timers.table.broken
         if isinstance(broken, TallyError):
             raise TallyError(message_of(broken)) from error
         if broken is not None:

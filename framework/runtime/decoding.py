@@ -25,6 +25,7 @@ class Decoder:
         ]
         self._mutable = [(name, form) for _, name, form in self._columns if form.is_mutable]
         self._asked = [(name, form) for _, name, form in self._columns if type(form).missing is not Format.missing]
+        self._times = definition.time.event_times
         self._advises = definition.on_error.on_error == "stop"
 
     def missing(self, raw: Batch) -> Awaitable[None] | None:
@@ -44,7 +45,10 @@ class Decoder:
         return None
 
     def decode(self, raw: Batch) -> tuple[Batch, _Refused]:
-        """Returns the batch with decoded columns, and the position and error of each record that is not decodable."""
+        """Returns the batch with decoded columns, and the position and error of each record that is not decodable.
+
+        The timestamps are the event times.
+        """
         columns: dict[str, Sequence[Any]] = {}
         refused: dict[int, DeserializationError] = {}
         for part, name, form in self._columns:
@@ -52,7 +56,11 @@ class Decoder:
                 continue
             columns[name], bad = _read_column(raw, name, form)
             refused |= {index: self._error(raw, index, part, form, error) for index, error in bad.items()}
-        return raw.with_columns(**columns), sorted(refused.items())
+        times, without = self._times.read(raw, columns.get("values", raw.values), refused)
+        if times is not raw.timestamps:
+            columns["timestamps"] = times
+        refused |= {index: self._time_error(raw, index, error) for index, error in without.items()}
+        return raw.with_columns(**columns) if columns else raw, sorted(refused.items())
 
     def decode_again(self, piece: Batch, count: int, raw: Batch) -> Batch:
         """Decode the first `count` records of `piece` again from `raw`, which has them as bytes.
@@ -68,6 +76,12 @@ class Decoder:
             for name, form in self._mutable
         }
         return piece.with_columns(**columns)
+
+    def _time_error(self, raw: Batch, index: int, error: ValueError) -> DeserializationError:
+        text = f"{raw.topic_partition} offset {raw.offsets[index]}: the event time cannot be read: {error}"
+        if self._advises:
+            text += "; set --event-time, or --on-error to go on without such records"
+        return DeserializationError(text)
 
     def _error(self, raw: Batch, index: int, part: str, form: Format, error: BaseException) -> DeserializationError:
         text = f"{raw.topic_partition} offset {raw.offsets[index]}: the {part} is not {form}: {_reason(error)}"

@@ -9,6 +9,7 @@ from framework.errors import ProcessingError
 from framework.policy import ErrorPolicy
 from framework.processor import Processor
 from framework.records import TopicPartition
+from framework.runtime.event_times import TimeSettings
 from framework.runtime.formats import Formats
 
 __all__ = ["Definition"]
@@ -23,6 +24,7 @@ class Definition:
     options: Any
     codec: Codec
     formats: Formats
+    time: TimeSettings
     on_error: ErrorPolicy
     keeps_rows: bool
     """As `Store.keeps_rows`."""

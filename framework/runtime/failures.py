@@ -1,4 +1,4 @@
-"""Failures: what becomes of a record that cannot be applied."""
+"""Failures: what becomes of a record that cannot be applied, and of a timer that fails."""
 
 import logging
 import math
@@ -9,10 +9,12 @@ from typing import Any
 from framework.borders import describe, located, message_of, shown
 from framework.dead_letters import to_dead_letter
 from framework.errors import OutputError, ProcessingError, RecordError
+from framework.event_time import time_text
 from framework.records import Batch
 from framework.runtime.definition import Definition
 from framework.runtime.outbox import Outbox
 from framework.stores import Unit
+from framework.timers import Timer
 
 __all__ = ["Failures", "Refusal", "Retry"]
 
@@ -36,7 +38,7 @@ class Refusal(Exception):  # noqa: N818 - only this module raises it, so nobody 
 
 
 class Failures:
-    """Follows the error policy for the records of one task."""
+    """Follows the error policy for the records and the timers of one task."""
 
     def __init__(self, unit: Unit, definition: Definition, outbox: Outbox, clock: Callable[[], float]) -> None:
         self.skipped = 0
@@ -46,7 +48,8 @@ class Failures:
         self._outbox = outbox
         self._clock = clock
         self._errors: dict[int, ProcessingError] = {}
-        self._failing_offset = -1
+        self._failing: int | Timer = -1
+        """Offset of the record that failed last, or the timer."""
         self._tries = 0
         self._retry_at = -math.inf
 
@@ -68,23 +71,47 @@ class Failures:
 
     def failed_last_at(self, offset: int) -> bool:
         """Whether the record at this offset is the one that failed last."""
-        return offset == self._failing_offset
+        return offset == self._failing
 
     def fail(self, raw: Batch, offset: int, key: Any, error: BaseException) -> None:
         """A record failed: have it tried again later, or do with it what the policy says.
 
         `raw` has the record as bytes. Raises `Retry` or `Refusal`; where it returns, the record is skipped.
         """
-        self._tries = self._tries + 1 if offset == self._failing_offset else 1
-        self._failing_offset = offset
+        self._try_again(offset, f"offset {offset}", error)
+        self.refuse(raw, offset, self.record_error(offset, key, error), error)
+
+    def fail_timer(self, timer: Timer, offset: int, error: BaseException) -> None:
+        """A timer failed after the record at `offset`, and was undone: try it again later, or do as the policy says.
+
+        Raises `Retry` or `Refusal`. If it returns, the timer is to be skipped.
+        """
+        name = f"timer {timer.name!r}" if timer.name else "the timer"
+        place = f"{name} of key {shown(timer.key)} at {time_text(timer.time)}"
+        self._try_again(timer, place, error)
+        policy = self._definition.on_error
+        message = (
+            f"plugin {self._unit.plugin} failed on {place}, {self._unit.topic_partition} after offset {offset}: "
+            f"{located(self._text_of(error), error)}"
+        )
+        if policy.on_error == "stop":
+            message += "; the run stops before this timer, and a restart tries it again"
+        self._errors[offset] = refusal = RecordError(message)
+        refusal.__cause__ = error
+        if policy.on_error == "stop":
+            raise Refusal(refusal) from error
+
+    def _try_again(self, failing: int | Timer, place: str, error: BaseException) -> None:
+        """Raises `Retry` if the policy has another retry for this record or timer."""
+        self._tries = self._tries + 1 if failing == self._failing else 1
+        self._failing = failing
         wait = self._definition.on_error.wait_after(self._tries)
         if wait is not None:
             self._retry_at = self._clock() + wait
-            place = f"{self._unit.plugin} on {self._unit.topic_partition} offset {offset}"
             reason = located(describe(error), error)
-            log.warning("%s: try %d failed, the next is in %g s: %s", place, self._tries, wait, reason)
+            where = f"{self._unit.plugin} on {self._unit.topic_partition} {place}"
+            log.warning("%s: try %d failed, the next is in %g s: %s", where, self._tries, wait, reason)
             raise Retry(self._retry_at) from error
-        self.refuse(raw, offset, self.record_error(offset, key, error), error)
 
     def refuse(self, raw: Batch, offset: int, error: ProcessingError, cause: BaseException) -> None:
         """A record failed for good: do with it what the policy says. Raises `Refusal`, or the record is skipped."""
@@ -99,7 +126,7 @@ class Failures:
 
     def record_error(self, offset: int, key: Any, error: BaseException) -> RecordError:
         """The error of a record that its plugin failed on."""
-        text = message_of(error) if isinstance(error, RecordError | OutputError) else describe(error)
+        text = self._text_of(error)
         place = f"{self._unit.topic_partition} offset {offset}, key {shown(key)}"
         message = f"plugin {self._unit.plugin} failed on {place}: {located(text, error)}"
         if self._definition.on_error.on_error == "stop":
@@ -107,6 +134,9 @@ class Failures:
         result = RecordError(message)
         result.__cause__ = error
         return result
+
+    def _text_of(self, error: BaseException) -> str:
+        return message_of(error) if isinstance(error, RecordError | OutputError) else describe(error)
 
     def report(self) -> None:
         """Tell the observers of what failed for good since the last call."""

@@ -9,6 +9,7 @@ from framework.errors import PluginError
 from framework.processor import Processor
 from framework.runtime.definition import Definition
 from framework.stores import Unit
+from framework.timers import Timers
 
 __all__ = ["Lifecycle"]
 
@@ -22,10 +23,12 @@ class Lifecycle:
         self._open: dict[Unit, Processor] = {}
         self._closing: dict[Unit, asyncio.Task[None]] = {}
 
-    def make(self, unit: Unit, definition: Definition) -> Processor:
-        """Returns a new processor. Raises `PluginError` if its constructor fails."""
+    def make(self, unit: Unit, definition: Definition, timers: Timers, event_time: int) -> Processor:
+        """Returns a new processor with its timers and its watermark. Raises `PluginError` if its constructor fails."""
         try:
-            return definition.processor(definition.options, unit.topic_partition)
+            processor = definition.processor(definition.options, unit.topic_partition)
+            processor.timers, processor.event_time = timers, event_time
+            return processor
         except BaseException as error:
             if not is_plugin_failure(error):
                 raise

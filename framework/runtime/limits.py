@@ -55,6 +55,9 @@ class Limits:
     fold_seconds: float = 0.05
     """Time of one step of loading, in seconds. Other calls to the store get a turn between two steps."""
 
+    timers_at_once: int = 5_000
+    """Number of loaded timers to order by time without a turn of the event loop; takes some milliseconds."""
+
     # the loop
     fetch_seconds: float = 0.2
     """Longest wait of a fetch for records, in seconds."""

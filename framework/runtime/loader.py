@@ -18,8 +18,9 @@ from framework.runtime.io import RunIO
 from framework.runtime.limits import Limits
 from framework.runtime.ports import LogRange, Source
 from framework.runtime.task import PartitionTask, TaskStatus
+from framework.runtime.timers import UnitTimers
 from framework.runtime.witness import Testimony, check_testimony, commits_of, without_foreign
-from framework.stores import STATE_TABLE, Claim, Store, StoredUnit, Unit
+from framework.stores import STATE_TABLE, TIMERS_TABLE, Claim, Store, StoredUnit, Unit
 
 __all__ = ["Loader", "OnRestored"]
 
@@ -136,28 +137,35 @@ class Loader:
         if task.holds(claim):
             task.keep(claim)
             return
-        data: dict[Any, Any] = {}
+        tables: _Tables = {STATE_TABLE: {}, TIMERS_TABLE: {}}
         if claim.previous is not None:
             try:
-                await self._fold(task, claim, claim.previous, data, progress)
+                await self._fold(task, claim, claim.previous, tables, progress)
             except StateCorruptError as error:
                 raise StateCorruptError(f"{task.unit}: {error}") from error
-        task.load(claim, data)
+        timers = UnitTimers(tables[TIMERS_TABLE], can_fire=task.can_fire)
+        entries = iter(tables[TIMERS_TABLE].items())
+        while timers.index(entries, self.limits.timers_at_once):  # noqa: ASYNC110 - it is work, not waiting
+            await asyncio.sleep(0)
+        task.load(claim, tables[STATE_TABLE], timers)
 
     async def _fold(
-        self, task: PartitionTask, claim: Claim, stored: StoredUnit, data: dict[Any, Any], progress: "_Progress"
+        self, task: PartitionTask, claim: Claim, stored: StoredUnit, tables: "_Tables", progress: "_Progress"
     ) -> None:
         rows, clock = self.store.load(task.unit, claim.epoch), asyncio.get_running_loop().time
         seconds = self.limits.fold_seconds
         try:
-            while folded := await self.run_io(_fold_some, task.definition.codec, rows, data, clock, seconds):
+            while folded := await self.run_io(_fold_some, task.definition.codec, rows, tables, clock, seconds):
                 self.steps += 1
                 progress.add(folded)
         finally:
             await self.run_io(_close, rows)
-        if len(data) != stored.keys:
+        loaded = {name: len(table) for name, table in tables.items()}
+        expected = dict.fromkeys(tables, 0) | {name: table.keys for name, table in stored.tables.items()}
+        if loaded != expected:
             raise StateCorruptError(
-                f"{len(data)} keys were loaded, but {stored.keys} were stored, in {self.store.place(task.unit)}; "
+                f"{sum(loaded.values())} keys were loaded, but {sum(expected.values())} were stored, in "
+                f"{self.store.place(task.unit)}; "
                 "nothing was changed. Restore a backup (an older one needs --on-missing-state continue), or start a "
                 "new --group to build the state again from the log"
             )
@@ -271,17 +279,21 @@ def _bytes_to_load(task: PartitionTask, claim: Claim) -> int:
     return 0 if claim.previous is None or task.holds(claim) else claim.previous.bytes
 
 
+_Tables = dict[str, dict[Any, Any]]
+"""Keys and values of each table, by the table's name."""
+
+
 def _fold_some(
-    codec: Codec, rows: Iterator[tuple[str, bytes]], data: dict[Any, Any], clock: Callable[[], float], seconds: float
+    codec: Codec, rows: Iterator[tuple[str, bytes]], tables: _Tables, clock: Callable[[], float], seconds: float
 ) -> int:
-    """Fold rows of the state for `seconds`. Returns the number of bytes, 0 if no row was left."""
+    """Fold rows of the tables for `seconds`. Returns the number of bytes, 0 if no row was left."""
     until, folded = clock() + seconds, 0
-    for table, row in rows:
-        if table != STATE_TABLE:
+    for name, row in rows:
+        if name not in tables:
             raise StateCorruptError(
-                f"it has rows of a table {table!r}, which this framework does not know; use the framework that wrote it"
+                f"it has rows of a table {name!r}, which this framework does not know; use the framework that wrote it"
             )
-        fold_rows(codec, [row], data)
+        fold_rows(codec, [row], tables[name])
         folded += len(row)
         if clock() > until:
             break

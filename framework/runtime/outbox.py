@@ -34,6 +34,7 @@ class Outbox(Output):
         "_refused",
         "_sender",
         "_size",
+        "_timer",
         "_unit_headers",
         "_writers",
         "record",
@@ -54,6 +55,8 @@ class Outbox(Output):
         """The record that is being applied alone. An attribute, because it is set for each record."""
         self._sender: Any = None
         """The single record that has sent the last output."""
+        self._timer: int | None = None
+        """Number of the timer that fires; None while records are applied."""
         self._records: list[OutputRecord] = []
         self._size = 0
         self._refused: dict[int, Exception] = {}
@@ -74,11 +77,16 @@ class Outbox(Output):
 
     def begin_records(self) -> None:
         """The next outputs come from single records, each of which is set as `record` before it is applied."""
+        self._batch = self._sender = self._timer = None
+
+    def begin_timer(self, offset: int, number: int) -> None:
+        """The next outputs come from the unit's timer of this number, which fires after the record at `offset`."""
         self._batch = self._sender = None
+        self._timer, self._offset, self._index = number, offset, 0
 
     def begin_batch(self, offsets: Sequence[int]) -> None:
         """The next outputs come from the records at these offsets; the `position` of an output says from which."""
-        self._batch = offsets
+        self._batch, self._timer = offsets, None
         self._offset, self._index = -1, 0
 
     def send(
@@ -110,7 +118,8 @@ class Outbox(Output):
                 "send to another topic"
             )
         offset, place = self._place_of(position)
-        source = ((_OFFSET_HEADER, b"%d" % offset), (_INDEX_HEADER, b"%d" % place))
+        place_text = b"%d" % place if self._timer is None else b"timer-%d-%d" % (self._timer, place)
+        source = ((_OFFSET_HEADER, b"%d" % offset), (_INDEX_HEADER, place_text))
         all_headers = (*own_headers, *self._unit_headers, *source)
         self.add(OutputRecord(name, sent_key, sent_value, all_headers, number, time))
         self._offset, self._index = offset, place + 1
@@ -127,6 +136,8 @@ class Outbox(Output):
 
     def _place_of(self, position: int | None) -> tuple[int, int]:
         """Offset of the record that the next output comes from, and the number of its outputs so far."""
+        if self._timer is not None:
+            return self._offset, self._index
         if self._batch is None:
             record = self.record
             if record is not self._sender:

@@ -16,10 +16,11 @@ from framework.errors import (
     TallyError,
     TopicRecreatedError,
 )
+from framework.event_time import NO_EVENT_TIME
 from framework.output import OutputRecord
 from framework.processor import Processor
 from framework.progress import Progress
-from framework.records import Record
+from framework.records import Record, TopicPartition
 from framework.runtime.anchor import checksum_of
 from framework.runtime.applier import Applier, Host, Memory
 from framework.runtime.capture import BaseBudget, Capture
@@ -29,7 +30,19 @@ from framework.runtime.limits import Limits
 from framework.runtime.outbox import Outbox
 from framework.runtime.ports import LogRange
 from framework.runtime.slices import Caution
-from framework.stores import ROW_FORMAT, STATE_TABLE, Checkpoint, Claim, Description, StoredTable, StoredUnit, Unit
+from framework.runtime.timers import UnitTimers
+from framework.runtime.watermark import Watermark
+from framework.stores import (
+    ROW_FORMAT,
+    STATE_TABLE,
+    TIMERS_TABLE,
+    Checkpoint,
+    Claim,
+    Description,
+    StoredTable,
+    StoredUnit,
+    Unit,
+)
 from framework.table import Table
 
 __all__ = ["PartitionTask", "TaskStatus"]
@@ -88,7 +101,6 @@ class PartitionTask:
         lifecycle: Lifecycle,
     ) -> None:
         self.unit = unit
-        self.partition = unit.topic_partition
         self.definition = definition
         self.description = description
         self.status = TaskStatus.ASSIGNED
@@ -97,13 +109,20 @@ class PartitionTask:
         """Version of the last stored checkpoint; 0 if there is none."""
         self.stored = Progress()
         """Progress of the last stored checkpoint."""
+        self._stored_event_time: Mapping[TopicPartition, int] = {}
         self.applier: Applier | None = None
         """The memory; None if nothing is loaded."""
         self._stored_counts = self._captured_counts = (0, 0)
         self._unsaved = False
-        self._capture: Capture | None = None
+        self._captures: Mapping[str, Capture] = {}
+        """By the name of the table."""
         self._host = Host(unit, definition, clock, limits, Caution(limits), lambda: self.status is TaskStatus.RUNNING)
         self._lifecycle = lifecycle
+
+    @property
+    def partition(self) -> TopicPartition:
+        """The partition of the unit."""
+        return self.unit.topic_partition
 
     def __repr__(self) -> str:
         return f"<PartitionTask {self.unit}: {self.status.value} at {self.position}>"
@@ -159,7 +178,7 @@ class PartitionTask:
 
     def drop(self) -> None:
         """Drop the memory. The stored state is not affected."""
-        applier, self.applier, self._capture = self.applier, None, None
+        applier, self.applier, self._captures = self.applier, None, {}
         self._unsaved = False
         if applier is not None:
             self._lifecycle.retire(self.unit, applier.memory.processor)
@@ -176,8 +195,15 @@ class PartitionTask:
         if stored is None or stored.description is None:
             return
         problem = _difference(stored.description, self.description, can_migrate=self._can_migrate())
+        if TIMERS_TABLE in stored.tables and stored.tables[TIMERS_TABLE].keys and not self.can_fire:
+            problem = problem or "has timers, but the plugin here has no on_timer; install the plugin that set them"
         if problem:
             raise StateIncompatibleError(f"stored state of {self.unit} {problem}")
+
+    @property
+    def can_fire(self) -> bool:
+        """Whether the processor has `on_timer`."""
+        return self.definition.processor.on_timer is not Processor.on_timer
 
     def _can_migrate(self) -> bool:
         return self.definition.processor.migrate.__func__ is not Processor.migrate.__func__  # type: ignore[attr-defined]
@@ -196,32 +222,46 @@ class PartitionTask:
     def keep(self, claim: Claim) -> None:
         """Continue with the memory after a claim for which `holds` is true."""
         self.epoch = claim.epoch
-        if self._capture is not None:
-            _begin(self._capture, claim.previous)
+        for name, capture in self._captures.items():
+            _begin(capture, claim.previous, name)
 
-    def load(self, claim: Claim, data: dict[Any, Any]) -> None:
-        """Make new memory from `data`, the state that was stored at the claim, and migrate it if needed.
+    def load(self, claim: Claim, data: dict[Any, Any], timers: UnitTimers | None = None) -> None:
+        """Make new memory from what was stored at the claim, and migrate the state if needed.
 
-        Raises `PluginError` if the processor cannot be made, and `StateIncompatibleError` if it fails to migrate.
+        `data`: the state. `timers`: None for no timers. The memory takes both over. Raises `PluginError` if the
+        processor cannot be made, and `StateIncompatibleError` if it fails to migrate.
         """
         self.drop()
         stored = claim.previous
         progress = stored.own_progress if stored else Progress()
         self.epoch, self.version, self.stored = claim.epoch, stored.version if stored else 0, progress
-        processor = self._lifecycle.make(self.unit, self.definition)
-        outbox = Outbox(self.unit.plugin, self.partition, self.definition.formats.writers)
+        self._stored_event_time = stored.event_time if stored else {}
         applied, skipped = self._stored_counts
-        self.applier = Applier(self._host, Memory(processor, Table(data), outbox), progress, applied)
+        self.applier = Applier(self._host, self._new_memory(stored, data, timers), progress, applied)
         self.applier.failures.skipped = skipped
-        self._capture = Capture(
-            self.definition.codec, self._host.clock, self._host.limits, keeps_rows=self.definition.keeps_rows
-        )
-        _begin(self._capture, stored)
+        self._captures = {name: self._new_capture(stored, name) for name in (STATE_TABLE, TIMERS_TABLE)}
         if stored and stored.description:
             self._migrate(stored.description.state_version)
 
+    def _new_memory(self, stored: StoredUnit | None, data: dict[Any, Any], timers: UnitTimers | None) -> Memory:
+        timers = UnitTimers(can_fire=self.can_fire) if timers is None else timers
+        time = stored.event_time.get(self.partition, NO_EVENT_TIME) if stored else NO_EVENT_TIME
+        return Memory(
+            self._lifecycle.make(self.unit, self.definition, timers, time),
+            Table(data),
+            timers,
+            Watermark(self.definition.time.rule, time),
+            Outbox(self.unit.plugin, self.partition, self.definition.formats.writers),
+        )
+
+    def _new_capture(self, stored: StoredUnit | None, name: str) -> Capture:
+        definition, host = self.definition, self._host
+        capture = Capture(definition.codec, host.clock, host.limits, keeps_rows=definition.keeps_rows)
+        _begin(capture, stored, name)
+        return capture
+
     def _migrate(self, from_version: int) -> None:
-        if from_version == self.description.state_version or self._capture is None:
+        if from_version == self.description.state_version:
             return
         self.live.is_whole = False
         try:
@@ -234,7 +274,7 @@ class PartitionTask:
                 f"{from_version} to {self.description.state_version}: {located(describe(error), error)}; the stored "
                 "state is unchanged"
             ) from error
-        self.live.is_whole = self._capture.rewrites = True
+        self.live.is_whole = self._captures[STATE_TABLE].rewrites = True
 
     async def open(self) -> None:
         """Open the processor after the state is loaded, unless it is open.
@@ -304,18 +344,25 @@ class PartitionTask:
         for a value that the codec cannot encode, and `TallyError` for a tallied value that is not a number; the task
         has failed then.
         """
-        applier, capture = self.live, self._capture
-        if capture is None or not self.can_be_stored:
+        applier = self.live
+        if not self.can_be_stored:
             raise InternalError(f"{self.unit}: the memory cannot be stored now")
-        table, progress = applier.memory.table, applier.progress
-        if progress.position == self.stored.position and not table.is_changed and not capture.rewrites:
+        memory, progress = applier.memory, applier.progress
+        memory.timers.store_counters()
+        tables = {STATE_TABLE: memory.table, TIMERS_TABLE: memory.timers.table}
+        changed = {name: table for name, table in tables.items() if table.is_changed or self._captures[name].rewrites}
+        event_time = {} if memory.watermark.time == NO_EVENT_TIME else {self.partition: memory.watermark.time}
+        if progress.position == self.stored.position and not changed and event_time == self._stored_event_time:
             return None
-        if len(applier.memory.outbox):
+        if len(memory.outbox):
             raise InternalError(f"{self.unit}: a checkpoint was begun before all outputs were sent")
         self._unsaved = True  # until the store has answered "saved", also if the next lines raise
         self._captured_counts = self.counts
+        budget = budget or BaseBudget(self._host.limits.base_keys)
+        changes = {}
         try:
-            changes = await capture.take(table, budget or BaseBudget(self._host.limits.base_keys))
+            for name, table in {STATE_TABLE: memory.table, **changed}.items():
+                changes[name] = await self._captures[name].take(table, budget)
         except (CodecError, TallyError) as error:
             self.fail()
             raise type(error)(self._not_stored(error, progress)) from error
@@ -325,7 +372,8 @@ class PartitionTask:
             version=self.version + 1,
             progress={self.partition: progress},
             description=self.description,
-            tables={STATE_TABLE: changes},
+            tables=changes,
+            event_time=event_time,
         )
 
     def _not_stored(self, error: FrameworkError, progress: Progress) -> str:
@@ -338,7 +386,7 @@ class PartitionTask:
     def saved(self, checkpoint: Checkpoint) -> None:
         """The store has saved this checkpoint."""
         self.version = checkpoint.version
-        self.stored = checkpoint.own_progress
+        self.stored, self._stored_event_time = checkpoint.own_progress, checkpoint.event_time
         self._stored_counts = self._captured_counts
         self._unsaved = False
 
@@ -395,8 +443,8 @@ def _known(progress: Progress) -> int:
     return progress.position
 
 
-def _begin(capture: Capture, stored: StoredUnit | None) -> None:
-    """Tell the capture the sizes of the stored state after a claim."""
-    table = stored.tables.get(STATE_TABLE) if stored else None
+def _begin(capture: Capture, stored: StoredUnit | None, name: str) -> None:
+    """Tell the capture the sizes of the stored table after a claim."""
+    table = stored.tables.get(name) if stored else None
     table = table or StoredTable(0, 0, 0)
     capture.begin(table.base_bytes, table.bytes - table.base_bytes)

@@ -9,7 +9,7 @@ from typing import Any
 from framework.borders import describe, is_plugin_failure
 from framework.errors import FencedError
 from framework.observers import Observers
-from framework.records import Batch, TopicPartition
+from framework.records import TopicPartition
 from framework.runtime.applier import Missing, Rewind
 from framework.runtime.assignment import Assignment
 from framework.runtime.background import as_error, contained
@@ -185,6 +185,7 @@ class Worker:
         if self._fetching.done():
             fetching, self._fetching = self._fetching, None
             await self._apply_fetched(fetching)
+        await self._fire_timers()
         await self.saver.save_if_due()
         self._fenced.check()
         if await self._ending.is_reached():
@@ -299,23 +300,30 @@ class Worker:
                 return
             for task in self.assignment.of(batch.topic_partition):
                 if task.status is TaskStatus.RUNNING:
-                    try:
-                        await self._apply(task, batch)
-                    except Rewind:
-                        await self._rewind(task)
-                    except Retry as retry:
-                        self._hold_until(task.partition, retry.at)
-                    except Missing as missing:
-                        self._hold_for(task.partition, missing.getting)
-                    await self.saver.send_outputs(task)
+                    await self._let(task, task.live.apply(batch, self._breathe))
             await self._breathe()
 
-    async def _apply(self, task: PartitionTask, batch: Batch) -> None:
+    async def _fire_timers(self) -> None:
+        """Let the timers fire that are due although no record has come."""
+        for task in self.assignment.with_status(TaskStatus.RUNNING):
+            if task.live.has_due_timers:
+                await self._let(task, task.live.fire(self._breathe))
+
+    async def _let(self, task: PartitionTask, work: Awaitable[None]) -> None:
+        """Let a task do its work, and do with the task what the work asks for. Send its outputs."""
         self.applying = task
         try:
-            await task.live.apply(batch, self._breathe)
+            await work
+        except Rewind:
+            self.applying = None
+            await self._rewind(task)
+        except Retry as retry:
+            self._hold_until(task.partition, retry.at)
+        except Missing as missing:
+            self._hold_for(task.partition, missing.getting)
         finally:
             self.applying = None
+        await self.saver.send_outputs(task)
 
     async def _breathe(self) -> None:
         """Give the event loop a turn, and do the work that cannot wait until the batch is applied."""

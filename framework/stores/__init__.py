@@ -38,6 +38,7 @@ __all__ = [
     "ROW_FORMAT",
     "SAVED",
     "STATE_TABLE",
+    "TIMERS_TABLE",
     "Accept",
     "Anchor",
     "Changes",
@@ -55,6 +56,9 @@ __all__ = [
 
 STATE_TABLE: Final = ""
 """Name of the table that holds a processor's state. The framework's own tables begin with `$`."""
+
+TIMERS_TABLE: Final = "$timers"
+"""Name of the table that holds the timers."""
 
 ROW_FORMAT: Final = 1
 """The format of rows that this framework writes; see `framework.changes`."""

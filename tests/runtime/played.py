@@ -11,6 +11,7 @@ from framework import hookspecs
 from framework.changes import fold_rows
 from framework.codecs import Codec
 from framework.codecs.json import JsonCodec
+from framework.event_time import EventTimeChoice
 from framework.observers import Observers
 from framework.output import OutputRecord
 from framework.plugins import load
@@ -18,6 +19,7 @@ from framework.policy import ErrorPolicy
 from framework.processor import Processor
 from framework.records import Batch, Record, TopicPartition
 from framework.runtime.definition import Definition
+from framework.runtime.event_times import TimeSettings
 from framework.runtime.formats import FormatChoice, Formats
 from framework.runtime.lifecycle import Lifecycle
 from framework.runtime.limits import Limits
@@ -170,15 +172,19 @@ def definition_of(
     value_format: str | None = None,
     on_records_failed: Callable[..., None] = lambda *told: None,
     make_format: MakeFormat | None = None,
+    event_time: EventTimeChoice | None = None,
+    wall: Callable[[], float] = lambda: 0.0,
 ) -> Definition:
+    formats = Formats.of(
+        processor, None, FormatChoice(key=key_format, value=value_format), make_format or load([]).format
+    )
     return Definition(
         name=name,
         processor=processor,
         options=None,
         codec=codec or JsonCodec(),
-        formats=Formats.of(
-            processor, None, FormatChoice(key=key_format, value=value_format), make_format or load([]).format
-        ),
+        formats=formats,
+        time=TimeSettings.of(processor, None, event_time or EventTimeChoice(), formats.value, wall),
         on_error=on_error or ErrorPolicy(),
         keeps_rows=keeps_rows,
         on_records_failed=on_records_failed,

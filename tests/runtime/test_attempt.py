@@ -8,6 +8,7 @@ import pytest
 from framework import InternalError, OutputError, Processor, TallyError, TopicPartition
 from framework.runtime.attempt import Attempt
 from framework.runtime.outbox import Outbox
+from framework.runtime.timers import UnitTimers
 from framework.table import PlainTable, Table
 from tests.runtime.played import KINDS, NO_WRITERS, PARTITION, make_batch
 
@@ -41,7 +42,7 @@ class Rig:
         self.table = table({"list": []})
         self.outbox = Outbox("plugin", PARTITION, NO_WRITERS)
         self.processor: Any = processor(None, TopicPartition("topic", 0))
-        self.attempt = Attempt(self.processor, self.table, self.outbox)
+        self.attempt = Attempt(self.processor, self.table, UnitTimers(), self.outbox)
 
     def seen(self) -> tuple[Any, int]:
         return dict(self.table.view()), len(self.outbox)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from framework import PluginError, Processor
+from framework.event_time import NO_EVENT_TIME
 from framework.runtime.lifecycle import Lifecycle
+from framework.runtime.timers import UnitTimers
 from tests.runtime.played import KINDS, UNIT, Count, definition_of, until
 
 
@@ -34,7 +36,7 @@ async def lifecycle() -> Lifecycle:
 
 
 def make(lifecycle: Lifecycle, processor: type[Processor] = Told) -> Any:
-    return lifecycle.make(UNIT, definition_of(processor))
+    return lifecycle.make(UNIT, definition_of(processor), UnitTimers(), NO_EVENT_TIME)
 
 
 async def test_makes_with_options_and_partition(lifecycle):

@@ -396,7 +396,7 @@ async def test_the_number_of_keys_that_was_stored_is_loaded(rig):
     [
         ([b"{"], STATE_TABLE, "codec json cannot read a row"),
         ([b"5"], STATE_TABLE, "neither a piece of a base nor changes"),
-        ([row(a=1)], "$timers", r"rows of a table '\$timers', which this framework does not know"),
+        ([row(a=1)], "$unknown", r"rows of a table '\$unknown', which this framework does not know"),
     ],
 )
 async def test_rows_that_are_none_are_refused_with_the_unit(rig, rows, table, message):

@@ -14,11 +14,13 @@ import pluggy
 
 from framework import hookspecs
 from framework.errors import OffsetOutOfRangeError, RecordError, StateIncompatibleError
+from framework.event_time import EventTimeChoice
 from framework.observers import Observers
 from framework.output import OutputRecord
 from framework.plugins import load
 from framework.records import TopicPartition
 from framework.runtime.definition import Definition
+from framework.runtime.event_times import TimeSettings
 from framework.runtime.formats import FormatChoice, Formats
 from framework.stores import Store
 from framework.stores.file import FileStore
@@ -33,7 +35,7 @@ from framework.testing.simulation.log import PartitionLog
 from framework.testing.simulation.loop import SimulatedLoop
 from framework.testing.simulation.oracle import Oracle
 from framework.testing.simulation.process import EXPECTED_ENDS, Process, World
-from framework.testing.simulation.processors import Remedy
+from framework.testing.simulation.processors import Model, Remedy
 from framework.testing.simulation.setting import Setting, Step, StoreName, draw_steps
 from framework.testing.simulation.source import Broker
 from framework.testing.simulation.stores import WatchedStore
@@ -223,20 +225,23 @@ class Simulation:
         self._scribe.add(f"{process.name} starts")
 
     def _definitions(self) -> list[Definition]:
+        return [self._definition(model) for model in self._setting.models]
+
+    def _definition(self, model: Model) -> Definition:
         setting = self._setting
-        return [
-            Definition(
-                name=model.name,
-                processor=model.successor if self._course.upgraded and model.successor else model.processor,
-                options=self._remedy,
-                codec=SimulatedCodec(setting.codec(), self._random, self._foreign),
-                formats=Formats.of(model.processor, self._remedy, FormatChoice(), load([]).format),
-                on_error=setting.on_error,
-                keeps_rows=_STORES[setting.store].keeps_rows,
-                on_records_failed=self._on_records_failed,
-            )
-            for model in setting.models
-        ]
+        processor = model.successor if self._course.upgraded and model.successor else model.processor
+        formats = Formats.of(model.processor, self._remedy, FormatChoice(), load([]).format)
+        return Definition(
+            name=model.name,
+            processor=processor,
+            options=self._remedy,
+            codec=SimulatedCodec(setting.codec(), self._random, self._foreign),
+            formats=formats,
+            time=TimeSettings.of(processor, self._remedy, EventTimeChoice(), formats.value, self._loop.time),
+            on_error=setting.on_error,
+            keeps_rows=_STORES[setting.store].keeps_rows,
+            on_records_failed=self._on_records_failed,
+        )
 
     def _on_records_failed(self, plugin: str, partition: TopicPartition, errors: Any) -> None:
         self._scribe.fault("record failed", f"{plugin} {partition} offsets {list(errors)}")

@@ -1,0 +1,141 @@
+"""Event times: where those of a processor's records come from, and what moves its watermark."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from framework.durations import parse_duration
+from framework.errors import PluginError, RecordError
+from framework.event_time import RECORD, EventTimeChoice, event_time_of, time_text
+from framework.fields import FieldPath
+from framework.formats import Format
+from framework.formats.json import Json, JsonDecimal, TypedJson
+from framework.formats.text import Bytes, Utf8
+from framework.processor import Processor
+from framework.records import Batch
+from framework.runtime.watermark import WatermarkRule
+
+__all__ = ["EventTimes", "TimeSettings"]
+
+_Bad = dict[int, ValueError]
+
+
+class EventTimes:
+    """Reads the event times of records."""
+
+    def __init__(
+        self, field: str, value_format: Format, *, is_used: bool, max_future: int | None, wall: Callable[[], float]
+    ) -> None:
+        """`is_used`: whether the processor uses event time. `max_future`: how far an event time may be ahead of the
+        wall clock, in milliseconds; None: any distance. `wall` returns seconds since the epoch.
+
+        Raises `UsageError` for a field that is no path.
+        """
+        self._path = None if field == RECORD else FieldPath.parse(field)
+        self._json = _json_reader(self._path, value_format) if self._path is not None else None
+        self._checks = is_used or max_future is not None
+        self._max_future = max_future
+        self._wall = wall
+
+    def read(self, raw: Batch, values: Sequence[Any], undecoded: Collection[int]) -> tuple[Sequence[int], _Bad]:
+        """Returns the column of event times, and the errors of the records without one, by position.
+
+        `values`: the decoded values of `raw`. The records at the positions `undecoded` are left out, with the time 0.
+        """
+        bad: _Bad = {}
+        if self._path is None:
+            times = raw.timestamps
+            if self._checks and len(times) and min(times) < 0:
+                bad = {at: ValueError("it has no timestamp") for at, time in enumerate(times) if time < 0}
+        else:
+            times = self._times_of_field(raw, values, undecoded, bad)
+        if self._max_future is not None and len(times):
+            self._check_future(times, bad, self._max_future)
+        return times, bad
+
+    def _times_of_field(self, raw: Batch, values: Sequence[Any], undecoded: Collection[int], bad: _Bad) -> list[int]:
+        times = [0] * len(raw)
+        column = values if self._json is None else raw.values
+        for position, value in enumerate(column):
+            if position not in undecoded:
+                try:
+                    times[position] = self._time_of(value)
+                except ValueError as error:
+                    bad[position] = error
+        return times
+
+    def _time_of(self, value: Any) -> int:
+        assert self._path is not None  # noqa: S101 - the caller has checked it
+        if value is None:
+            raise ValueError("the value is null")
+        if self._json is not None:
+            value = self._json.read(value)
+        try:
+            found = self._path.of(value)
+        except RecordError as error:
+            raise ValueError(str(error)) from None
+        try:
+            return event_time_of(found)
+        except ValueError as error:
+            raise ValueError(f"{self._path}: {error}") from None
+
+    def _check_future(self, times: Sequence[int], bad: _Bad, max_future: int) -> None:
+        latest = int(self._wall() * 1000) + max_future
+        if max(times) > latest:
+            for position, time in enumerate(times):
+                if time > latest:
+                    bad[position] = ValueError(
+                        f"{time_text(time)} is further ahead of the clock than --max-future allows"
+                    )
+
+
+def _json_reader(path: FieldPath, value_format: Format) -> Format | None:
+    """A reader of the field in values that are JSON, or whose format does not tell fields; None: the decoded ones."""
+    if isinstance(value_format, Bytes | Utf8 | Json | JsonDecimal | TypedJson):
+        return TypedJson(path.json_type(), "value")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSettings:
+    """The settings of event time of one processor. Durations are milliseconds."""
+
+    is_used: bool
+    """Whether the processor uses event time, so that it has a watermark."""
+    event_times: EventTimes
+    rule: WatermarkRule
+    idle_after: int | None
+    wall: Callable[[], float]
+    """The wall clock, in seconds since the epoch."""
+
+    @classmethod
+    def of(
+        cls,
+        processor: type[Processor],
+        options: Any,
+        choice: EventTimeChoice,
+        value_format: Format,
+        wall: Callable[[], float],
+    ) -> "TimeSettings":
+        """Raises `UsageError` for choices that cannot be used, and `PluginError` for declarations that cannot."""
+        is_used = processor.uses_event_time or processor.on_timer is not Processor.on_timer
+        tick = _declared(processor, "tick", processor.tick_of(options))
+        if not tick:
+            raise PluginError(f"{processor.__name__}: the tick of the watermark is longer than 0")
+        out_of_order = choice.out_of_order
+        if out_of_order is None:
+            out_of_order = _declared(processor, "out_of_order", processor.out_of_order)
+        idle_after = choice.idle_after
+        if idle_after is None and processor.idle_after is not None:
+            idle_after = _declared(processor, "idle_after", processor.idle_after)
+        field = choice.field or processor.event_time_field
+        event_times = EventTimes(field, value_format, is_used=is_used, max_future=choice.max_future, wall=wall)
+        return cls(is_used, event_times, WatermarkRule(tick, out_of_order), idle_after if is_used else None, wall)
+
+
+def _declared(processor: type[Processor], name: str, value: str | timedelta) -> int:
+    try:
+        return parse_duration(value)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise PluginError(f"{processor.__name__}.{name}: {error}") from error

@@ -1,0 +1,75 @@
+"""Durations as users write them."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field, ValidationError
+
+from framework import Duration, Options
+from framework.durations import duration_text, parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [
+        ("500ms", 500),
+        ("1s", 1000),
+        ("1.5s", 1500),
+        ("2m", 120_000),
+        ("1h30m", 5_400_000),
+        (" 1h 30m ", 5_400_000),
+        ("7d", 604_800_000),
+        ("1w", 604_800_000),
+        ("0s", 0),
+        (timedelta(minutes=1), 60_000),
+        (timedelta(milliseconds=1), 1),
+    ],
+)
+def test_a_duration_is_read_as_milliseconds(text: Any, milliseconds: int) -> None:
+    assert parse_duration(text) == milliseconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "m", "5x", "-1s", "1s2", "5 minutes", "1e3s", "٣s", "nans"])
+def test_a_text_that_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration; write a number with its unit"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("0.5ms", "not a whole number of milliseconds"),
+        (timedelta(microseconds=1), "not a whole number of milliseconds"),
+        (timedelta(seconds=-1), "not between 0 and 10,000 years"),
+        ("9999999w", "not between 0 and 10,000 years"),
+        (timedelta.max, "not a whole number|not between 0"),
+    ],
+)
+def test_a_duration_out_of_range_is_refused(value: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse_duration(value)
+
+
+@given(st.integers(0, 10_000 * 365 * 86_400_000))
+def test_a_duration_can_be_written_and_read_again(milliseconds: int) -> None:
+    assert parse_duration(duration_text(milliseconds)) == milliseconds
+    assert parse_duration(timedelta(milliseconds=milliseconds)) == milliseconds
+
+
+class _Options(Options):
+    after: Duration = Field("5m", description="How long.")
+
+
+def test_an_option_is_a_number_of_milliseconds_also_by_default() -> None:
+    assert _Options.model_validate({}).after == 300_000
+    assert _Options.model_validate({"after": "1s"}).after == 1000
+    assert _Options.model_validate({"after": timedelta(hours=1)}).after == 3_600_000
+
+
+@pytest.mark.parametrize("value", [300, 1.5, None, True, "300"], ids=repr)
+def test_an_option_without_a_unit_is_refused(value: Any) -> None:
+    with pytest.raises(ValidationError, match="a number with its unit"):
+        _Options.model_validate({"after": value})

@@ -1,0 +1,72 @@
+"""Times in fields, and times in messages."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framework.event_time import EARLIEST, LATEST, event_time_of, time_text
+
+MOMENT = 1_357_034_400_000
+"""2013-01-01T10:00:00Z."""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2013-01-01T10:00:00Z",
+        "2013-01-01 10:00:00",
+        "2013-01-01T05:00:00-05:00",
+        "2013-01-01T10:00:00.000000",
+        "20130101T100000Z",
+        1_357_034_400,
+        1_357_034_400.0,
+        Decimal(1_357_034_400),
+        "1357034400",
+        1_357_034_400_000,
+        "1357034400000",
+        datetime(2013, 1, 1, 10, tzinfo=UTC),
+        datetime(2013, 1, 1, 10),
+        datetime(2013, 1, 1, 12, tzinfo=timezone(timedelta(hours=2))),
+    ],
+    ids=repr,
+)
+def test_a_time_is_read_as_milliseconds(value: Any) -> None:
+    assert event_time_of(value) == MOMENT
+
+
+def test_parts_of_a_second_and_dates_are_read() -> None:
+    assert event_time_of("2013-01-01T10:00:00.123456Z") == MOMENT + 123
+    assert event_time_of(1_357_034_400.5) == MOMENT + 500
+    assert event_time_of("1969-12-31T23:59:59.999Z") == -1
+    assert event_time_of(date(2013, 1, 1)) == event_time_of("2013-01-01") == MOMENT - 10 * 3_600_000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, False, "", "NA", "yesterday", -1, "-5", float("nan"), float("inf"), "inf", "NaN", Decimal("sNaN"),
+     [], {}, b"2013-01-01", "25:00", "2013-02-30"],
+    ids=repr,
+)  # fmt: skip
+def test_a_value_that_is_no_time_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="is no time"):
+        event_time_of(value)
+
+
+@pytest.mark.parametrize("value", [1_357_034_400_000_000, 10**18, 10**400, 1e300, "9" * 400, "1" * 10_000])
+def test_a_number_that_is_too_large_gets_a_hint(value: Any) -> None:
+    with pytest.raises(ValueError, match="beyond the years 1 to 9999 in milliseconds; it may count microseconds"):
+        event_time_of(value)
+
+
+@given(st.integers(EARLIEST, LATEST))
+def test_a_time_that_is_shown_can_be_read_again(time: int) -> None:
+    assert event_time_of(time_text(time)) == time
+
+
+def test_a_time_that_no_calendar_has_is_shown_as_a_number() -> None:
+    assert time_text(LATEST) == "9999-12-31T23:59:59.999Z"
+    assert time_text(LATEST + 1) == f"{LATEST + 1} ms"
