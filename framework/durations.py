@@ -3,9 +3,11 @@
 import re
 from datetime import timedelta
 from fractions import Fraction
-from typing import Annotated, Any, Final
+from typing import Any, Final, Self
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_plain_validator_function, str_schema, to_string_ser_schema
 
 __all__ = ["Duration", "duration_text", "parse_duration"]
 
@@ -45,12 +47,35 @@ def duration_text(milliseconds: int) -> str:
     return text or "0s"
 
 
-def _option(value: Any) -> int:
-    if not isinstance(value, str | timedelta):
-        raise ValueError("write a duration as a number with its unit, such as 500ms, 5m or 7d")
-    return parse_duration(value)
+class Duration(int):
+    """A duration in milliseconds, and the type of an option that is one.
 
+    The user writes `5m`. The plugin reads an int, 300000: `record.timestamp + self.options.after` is a time. As a
+    default, write `Duration("5m")`.
+    """
 
-Duration = Annotated[int, BeforeValidator(_option), WithJsonSchema({"type": "string"})]
-"""The type of an option that is a duration. The user writes `5m`, the plugin reads milliseconds, 300000. In Python, a
-timedelta is taken, too."""
+    def __new__(cls, value: "str | timedelta | int") -> Self:
+        """`value`: as for `parse_duration`, or an int of milliseconds. Raises `ValueError` for other values."""
+        milliseconds = value if isinstance(value, int) else parse_duration(value)
+        if not 0 <= milliseconds <= _LONGEST:
+            raise ValueError(f"{milliseconds} ms is not between 0 and 10,000 years")
+        return super().__new__(cls, milliseconds)
+
+    def __str__(self) -> str:
+        return duration_text(self)
+
+    def __repr__(self) -> str:
+        return f"Duration({str(self)!r})"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_plain_validator_function(
+            cls._of_option, serialization=to_string_ser_schema(), json_schema_input_schema=str_schema()
+        )
+
+    @classmethod
+    def _of_option(cls, value: Any) -> Self:
+        """A plain number is refused, because it does not tell its unit."""
+        if not isinstance(value, str | timedelta | Duration):
+            raise ValueError("write a duration as a number with its unit, such as 500ms, 5m or 7d")
+        return cls(value)

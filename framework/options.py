@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from framework._closest import closest
+from framework.durations import Duration
 from framework.errors import UsageError
 from framework.processor import Options
 
@@ -153,6 +154,8 @@ def _read_as_json(values: Mapping[str, Any], names: set[int | str]) -> dict[str,
 
 
 def _type_text(annotation: Any) -> str:
+    if annotation is Duration:
+        return "duration"
     if get_origin(annotation) is Literal:
         return "|".join(map(str, get_args(annotation)))
     return inspect.formatannotation(annotation)

@@ -1,5 +1,6 @@
 """Durations as users write them."""
 
+from copy import deepcopy
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from framework import Duration, Options
 from framework.durations import duration_text, parse_duration
+from framework.options import describe_options
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_a_duration_can_be_written_and_read_again(milliseconds: int) -> None:
 
 
 class _Options(Options):
-    after: Duration = Field("5m", description="How long.")
+    after: Duration = Field(Duration("5m"), description="How long.")
 
 
 def test_an_option_is_a_number_of_milliseconds_also_by_default() -> None:
@@ -73,3 +75,22 @@ def test_an_option_is_a_number_of_milliseconds_also_by_default() -> None:
 def test_an_option_without_a_unit_is_refused(value: Any) -> None:
     with pytest.raises(ValidationError, match="a number with its unit"):
         _Options.model_validate({"after": value})
+
+
+def test_a_default_may_be_a_text_at_run_time() -> None:
+    namespace = {"__annotations__": {"after": Duration}, "after": "1m", "__module__": __name__}
+    assert type("Text", (Options,), namespace)().after == 60_000
+
+
+def test_it_is_shown_as_it_is_written_and_copied_as_it_is() -> None:
+    duration = Duration("90s")
+    assert (str(duration), repr(duration), duration + 1) == ("1m30s", "Duration('1m30s')", 90_001)
+    assert deepcopy(duration) == duration
+    assert _Options.model_validate(_Options(after=duration).model_dump()).after == duration
+    assert _Options.model_validate({}).model_dump_json() == '{"after":"5m"}'
+    with pytest.raises(ValueError, match="not between 0 and 10,000 years"):
+        Duration(-1)
+
+
+def test_plugins_info_tells_it() -> None:
+    assert str(describe_options(_Options)[0]) == "after (duration, default Duration('5m'))"
