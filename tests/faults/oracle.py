@@ -148,6 +148,10 @@ class Oracle:
                 if not _passes(error.args[0]):
                     raise
 
+    def has_deleted(self, last_offsets: Mapping[int, int]) -> bool:
+        """Whether no partition holds a record up to its last offset."""
+        return all(self._log_starts.get(number, 0) > last for number, last in last_offsets.items())
+
     @property
     def deleted(self) -> int:
         """How many records it has deleted from the log."""
