@@ -39,7 +39,6 @@ class EventTimeChoice:
     field: str | None = None
     """`record`, or the path of a field in the value, see `FieldPath`."""
     out_of_order: int | None = None
-    idle_after: int | None = None
     max_future: int | None = None
 
 

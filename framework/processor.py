@@ -67,9 +67,6 @@ class Processor(ABC, Generic[K, V, S, O]):
     out_of_order: ClassVar[str | timedelta] = "0s"
     """How much later than a record of a later event time a record may come. The watermark stays behind the highest
     event time by that much. `--out-of-order` overrides it."""
-    idle_after: ClassVar[str | timedelta | None] = None
-    """Time without records after which the watermark follows the wall clock; None: never. `--idle-after` overrides
-    it."""
     tick: ClassVar[str | timedelta] = "1s"
     """The step of the watermark. With `process_batch`, a batch ends at each step, so larger ticks make larger
     batches."""

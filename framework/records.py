@@ -30,7 +30,8 @@ class TopicPartition(NamedTuple):
 class Record(NamedTuple, Generic[K, V]):
     """One Kafka message. `key` and `value` are decoded as the processor's formats say; None stands for null.
 
-    `timestamp` is the broker's, in milliseconds since the epoch.
+    `timestamp` is the event time, in milliseconds since the epoch: the record's timestamp in Kafka, unless
+    `--event-time` or the processor names a field of the value.
     """
 
     topic: str

@@ -29,7 +29,7 @@ class Timers(ABC, Generic[K]):
     A timer fires by a call of `Processor.on_timer`, once the watermark reaches its time: after the record that moved
     the watermark, and before the next record. Timers that are due together fire in the order of their times, then of
     their names, then in the order in which they were set. A timer is deleted before it fires, so `on_timer` may set it
-    again. A timer whose time has passed already fires after the record at hand.
+    again. A timer for a time that the watermark has reached already fires at the next step of the watermark.
 
     A wall-clock timer is compared with the clock of the machine instead. It fires between two records, in general at
     another place among them after a restart. So state that such timers change is not a function of the records alone.
@@ -40,6 +40,8 @@ class Timers(ABC, Generic[K]):
     @abstractmethod
     def set(self, key: K, time: int, *, name: str = "", wall: bool = False) -> None:
         """Set a timer, or replace the one of this key and name.
+
+        A `time` that the watermark has reached already is replaced by the first millisecond after the watermark.
 
         `key`: as a key of the state. `time`: milliseconds since the epoch. Raises `TypeError` for a `time` that is no
         integer, a `name` that is no str, and a key without a hash; `ValueError` for a key that does not equal itself,

@@ -216,6 +216,7 @@ def install_what_is_shared(folder: Path) -> None:
 def test_every_python_block_is_run() -> None:
     commands = " ".join(command for block in of_all_pages("console") for command, _ in block.commands)
     tried = {"titles.py", "test_counts", "Visits", "framework_processors", "framework_hex.py", "test_hex.py"}
+    tried |= {"absent.py", "test_absent.py"}
     """By the tests below, and by `install_what_is_shared`."""
     for block in of_all_pages("python"):
         assert block.name in tried or f"--plugin {block.name} " in commands, block
@@ -253,11 +254,17 @@ def test_the_tests_that_are_shown_pass(defined_by: Defined) -> None:
         test()
 
 
-def test_the_format_that_is_shown_passes_the_tests_that_are_shown(tmp_path: Path) -> None:
-    blocks = {block.name: block.text for block in blocks_of("docs/formats.md", "python")}
-    for name in ("framework_hex.py", "test_hex.py"):
+@pytest.mark.parametrize(
+    ("page", "shown", "tests"),
+    [("docs/formats.md", "framework_hex.py", "test_hex.py"), ("docs/time.md", "absent.py", "test_absent.py")],
+)
+def test_the_code_that_is_shown_passes_the_tests_that_are_shown(
+    page: str, shown: str, tests: str, tmp_path: Path
+) -> None:
+    blocks = {block.name: block.text for block in blocks_of(page, "python")}
+    for name in (shown, tests):
         (tmp_path / name).write_text(blocks[name])
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_hex.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout

@@ -22,6 +22,7 @@ from click.core import ParameterSource
 
 from framework._closest import closest_or_all
 from framework.cli import logs
+from framework.durations import parse_duration
 from framework.errors import UsageError
 from framework.kafka.settings import SettingError, check_servers, check_setting, check_together
 
@@ -61,19 +62,17 @@ class Settings:
 
 
 class Duration(click.ParamType[float]):
-    """`500ms`, `1s`, `2m`, `1h` or plain seconds, as seconds."""
+    """`500ms`, `1s`, `2m`, `1h`, `7d` or plain seconds, as seconds."""
 
     name = "duration"
     toml_types: ClassVar = (str, int, float)
 
-    _PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)")
-    _SECONDS: ClassVar = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        match = self._PATTERN.fullmatch(str(value).strip())
-        if match is None:
-            self.fail(f"{value!r} is not a duration; write 500ms, 1s, 2m, 1h or seconds.", param, ctx)
-        return float(match[1]) * self._SECONDS[match[2]]
+        text = str(value).strip()
+        try:
+            return parse_duration(f"{text}s" if text[-1:].isdigit() else text) / 1000
+        except ValueError:
+            self.fail(f"{value!r} is not a duration; write 500ms, 1s, 2m, 1h, 7d or seconds.", param, ctx)
 
 
 class Timestamp(click.ParamType["Start"]):

@@ -33,6 +33,7 @@ from framework.cli.options import (
 from framework.cli.status import Status, log_summary
 from framework.cli.stores import store_location
 from framework.cli.tables import print_table
+from framework.cli.times import time_choice, time_options
 from framework.embedded.inputs import INPUT_FORMATS, Input, InputRecord
 from framework.embedded.traffic import generate
 from framework.errors import UsageError
@@ -134,6 +135,7 @@ _OF_INPUT: Final = ("input_key", "input_format", "input_delimiter", "input_encod
     help="read_committed leaves out records of aborted transactions.",
 )
 @format_options
+@time_options
 @framework_option(
     "--option",
     "options",
@@ -271,6 +273,7 @@ def _settings(
         stop_at_end=stop_at_end,
         records=records,
         formats=format_choice(others),
+        event_time=time_choice(others),
         **others,
     )
     return settings, fed

@@ -190,10 +190,11 @@ class Applier:
     def _now(self, *, wall: bool) -> int:
         return int(self._host.definition.time.wall() * 1000) if wall else self.memory.watermark.time
 
-    def advance_watermark(self, time: int) -> None:
-        """Move the watermark to `time`, in ms since the epoch, unless it is further on. No timer fires yet."""
-        if self.memory.watermark.advance(time):
-            self.memory.processor.event_time = self.memory.watermark.time
+    def _advance_watermark(self, time: int) -> None:
+        """Move the watermark to `time`, in milliseconds since the epoch. No timer fires yet."""
+        memory = self.memory
+        memory.watermark.advance(time)
+        memory.processor.event_time = memory.timers.event_time = memory.watermark.time
 
     async def _fire_due(self, breathe: Breathe, *, wall: bool = False) -> bool:
         """Let timers fire until none is due. Returns whether the task still runs then."""
@@ -273,7 +274,7 @@ class Applier:
                 await self._apply_some(batch.slice(begin, stop), raw, breathe)
                 if self._progress.last_offset < batch.offsets[stop - 1]:
                     return  # the task no longer runs
-                self.advance_watermark(time)
+                self._advance_watermark(time)
                 if not (self._host.is_running() and await self._fire_due(breathe)):
                     return
                 if stop < len(batch) and self._is_pause_due() and not await self._pause(breathe):

@@ -105,7 +105,6 @@ class TimeSettings:
     """Whether the processor uses event time, so that it has a watermark."""
     event_times: EventTimes
     rule: WatermarkRule
-    idle_after: int | None
     wall: Callable[[], float]
     """The wall clock, in seconds since the epoch."""
 
@@ -126,12 +125,9 @@ class TimeSettings:
         out_of_order = choice.out_of_order
         if out_of_order is None:
             out_of_order = _declared(processor, "out_of_order", processor.out_of_order)
-        idle_after = choice.idle_after
-        if idle_after is None and processor.idle_after is not None:
-            idle_after = _declared(processor, "idle_after", processor.idle_after)
         field = choice.field or processor.event_time_field
         event_times = EventTimes(field, value_format, is_used=is_used, max_future=choice.max_future, wall=wall)
-        return cls(is_used, event_times, WatermarkRule(tick, out_of_order), idle_after if is_used else None, wall)
+        return cls(is_used, event_times, WatermarkRule(tick, out_of_order), wall)
 
 
 def _declared(processor: type[Processor], name: str, value: str | timedelta) -> int:

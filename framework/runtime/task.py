@@ -246,6 +246,7 @@ class PartitionTask:
     def _new_memory(self, stored: StoredUnit | None, data: dict[Any, Any], timers: UnitTimers | None) -> Memory:
         timers = UnitTimers(can_fire=self.can_fire) if timers is None else timers
         time = stored.event_time.get(self.partition, NO_EVENT_TIME) if stored else NO_EVENT_TIME
+        timers.event_time = time
         return Memory(
             self._lifecycle.make(self.unit, self.definition, timers, time),
             Table(data),

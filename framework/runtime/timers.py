@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from framework.borders import shown
 from framework.errors import UsageError
-from framework.event_time import check_event_time
+from framework.event_time import NO_EVENT_TIME, check_event_time
 from framework.table import Table
 from framework.timers import Timer, Timers
 
@@ -29,14 +29,18 @@ class UnitTimers(Timers[Any]):
     that the table has no longer, or not yet again. They are recognised by the number, and dropped when they are due.
     """
 
-    __slots__ = ("_can_fire", "_fired", "_heaps", "_marked", "_popped", "_serials", "_set", "table")
+    __slots__ = ("_can_fire", "_fired", "_heaps", "_marked", "_popped", "_serials", "_set", "event_time", "table")
 
-    def __init__(self, data: dict[Any, Any] | None = None, *, can_fire: bool = True) -> None:
+    def __init__(
+        self, data: dict[Any, Any] | None = None, *, can_fire: bool = True, event_time: int = NO_EVENT_TIME
+    ) -> None:
         """Takes over `data`, the stored table. Its timers are not due before `index` has seen them.
 
         `can_fire`: whether the processor has `on_timer`. Without it, it can set no timers.
         """
         data = {} if data is None else data
+        self.event_time = event_time
+        """The watermark, in milliseconds since the epoch."""
         self._can_fire = can_fire
         self._serials = count()
         counters: tuple[int, int] = data.get(_COUNTERS, (0, 0))
@@ -64,6 +68,8 @@ class UnitTimers(Timers[Any]):
         check_event_time(time)
         hash(key)  # raises before the heap has the timer
         number, wall = self._set + 1, bool(wall)
+        if not wall:  # if it fired at once, the result would depend on how records are split into batches
+            time = max(time, self.event_time + 1)
         heappush(self._heaps[wall], (time, name, number, next(self._serials), key))
         self.table[key, name] = (time, number, wall)
         self._set = number

@@ -50,13 +50,6 @@ class Watermark:
                 reach = time + tick + bound
         return steps
 
-    def advance(self, time: int) -> bool:
-        """Move the watermark to `time`, unless it is there already or further on. Returns whether it has moved."""
-        moves = time > self.time
-        if moves:
-            self.time = time
-        return moves
-
-    def advance_by_clock(self, now: int) -> bool:
-        """Move the watermark as a record of the event time `now` would. Returns whether it has moved."""
-        return self.advance(self._rule.after(now))
+    def advance(self, time: int) -> None:
+        """Move the watermark to `time`, unless it is there already or further on."""
+        self.time = max(self.time, time)

@@ -123,13 +123,15 @@ class Driver:
         event_time: int = NO_EVENT_TIME,
         out_of_order: int | None = None,
     ) -> None:
-        """`timers` is a stored table of timers, see `timers_table`."""
+        """`timers` is a stored table of timers. `event_time` is the watermark, in milliseconds since the epoch."""
         made = options if isinstance(options, Options) else processor.Options(**(options or {}))
         formats = Formats.of(processor, made, FormatChoice(), load([]).format)
         self.time = TimeSettings.of(
             processor, made, EventTimeChoice(out_of_order=out_of_order), formats.value, lambda: event_time / 1000
         )
-        self.timers = UnitTimers(copy.deepcopy(dict(timers or {})), can_fire=_overrides(processor, "on_timer"))
+        self.timers = UnitTimers(
+            copy.deepcopy(dict(timers or {})), can_fire=_overrides(processor, "on_timer"), event_time=event_time
+        )
         self.timers.index(iter(self.timers.table.view().items()), len(timers or {}))
         self.watermark = Watermark(self.time.rule, event_time)
         self.processor = processor(made, partition)
@@ -195,8 +197,8 @@ class Driver:
 
     def advance(self, time: int, *, skip: bool) -> None:
         """Move the watermark to `time`, in milliseconds since the epoch, and let the timers fire that are due."""
-        if self.watermark.advance(time):
-            self.processor.event_time = self.watermark.time
+        self.watermark.advance(time)
+        self.processor.event_time = self.timers.event_time = self.watermark.time
         self._runner.run(self._fire(skip))
 
     async def _fire(self, skip: bool) -> None:

@@ -92,7 +92,6 @@ class Timed(Processor):
     api_version = 1
     event_time_field = "t"
     out_of_order = "2m"
-    idle_after = "1m"
     tick: ClassVar[Any] = "500ms"
 
     def on_timer(self, timer, state, out):
@@ -105,11 +104,8 @@ def settings_of(processor: type[Processor], **choice: Any) -> TimeSettings:
 
 def test_the_command_line_wins_over_what_a_processor_declares():
     declared = settings_of(Timed)
-    assert (declared.is_used, declared.rule.tick, declared.rule.out_of_order, declared.idle_after) == (
-        True, 500, 120_000, 60_000,
-    )  # fmt: skip
-    chosen = settings_of(Timed, out_of_order=0, idle_after=7)
-    assert (chosen.rule.out_of_order, chosen.idle_after) == (0, 7)
+    assert (declared.is_used, declared.rule.tick, declared.rule.out_of_order) == (True, 500, 120_000)
+    assert settings_of(Timed, out_of_order=0).rule.out_of_order == 0
 
 
 def test_a_processor_without_timers_uses_no_event_time_unless_it_says_so():
@@ -119,8 +115,7 @@ def test_a_processor_without_timers_uses_no_event_time_unless_it_says_so():
     class Reads(Plain):
         uses_event_time = True
 
-    assert not settings_of(Plain, idle_after=5).is_used
-    assert settings_of(Plain, idle_after=5).idle_after is None
+    assert not settings_of(Plain).is_used
     assert settings_of(Reads).is_used
 
 

@@ -93,6 +93,16 @@ def test_a_processor_without_on_timer_can_set_none() -> None:
         UnitTimers(can_fire=False).set("a", 1)
 
 
+def test_a_time_that_has_come_already_waits_for_the_next_step() -> None:
+    timers = UnitTimers(event_time=100)
+    timers.set("a", 40)
+    timers.set("b", 101)
+    timers.set("c", 40, wall=True)
+    assert (timers.get("a"), timers.get("b"), timers.get("c")) == (101, 101, 40)
+    assert not timers.is_due(100, wall=False)
+    assert [timer.key for timer in taken(timers, 101)] == ["a", "b"]
+
+
 def test_keys_are_never_compared_also_after_undo() -> None:
     timers = UnitTimers()
     timers.begin_undo()
