@@ -305,8 +305,8 @@ class Worker:
 
     async def _fire_timers(self) -> None:
         """Let the timers fire that are due although no record has come."""
-        for task in self.assignment.with_status(TaskStatus.RUNNING):
-            if task.live.has_due_timers:
+        for task in self.assignment.tasks:  # the work on one may end another, so each status is read just before
+            if task.status is TaskStatus.RUNNING and task.live.has_due_timers:
                 await self._let(task, task.live.fire(self._breathe))
 
     async def _let(self, task: PartitionTask, work: Awaitable[None]) -> None:

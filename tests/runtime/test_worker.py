@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -657,6 +658,30 @@ async def test_a_partition_that_somebody_else_has_is_forgotten_where_the_group_s
     run.worker.stop_when({PARTITION: 10, OTHER: 10})
     await working
     assert run.stored_state() == run.stored_state(partition=OTHER) == {"key": 10}
+
+
+async def test_a_partition_that_is_lost_while_the_timers_of_another_fire_ends_nothing():
+    class Rings(Count):
+        """Its timers of one partition fire while somebody else claims the other one."""
+
+        name = "count"
+
+        def process(self, record, state, out):
+            self.timers.set(record.offset, 0, wall=True)
+
+        def on_timer(self, timer, state, out):
+            state[timer.key] = "rang"
+            if self.partition == PARTITION and timer.key == 0:
+                run.own_store.claim([replace(UNIT, partition=OTHER.partition)], lambda unit, stored: None)
+
+    limits = Limits(fetch_seconds=0.0, look_seconds=0.0, slice_seconds=-1.0)
+    run = played(processors=[Rings], interval=0.0, patience=1000.0, limits=limits)
+    run.source.logs |= {PARTITION: LogRange(0, 50, "id"), OTHER: LogRange(0, 50, "id")}
+    working = run.start()
+    await until(lambda: run.stored_state().get(49) == "rang")
+    assert [task.status for task in run.worker.tasks] == [TaskStatus.RUNNING, TaskStatus.FAILED]
+    run.worker.stop()
+    await working
 
 
 # ---- rewinds
