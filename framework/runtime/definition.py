@@ -30,4 +30,4 @@ class Definition:
     """As `Store.keeps_rows`."""
     on_records_failed: Callable[[str, TopicPartition, Mapping[int, ProcessingError]], None]
     """Called with the plugin's name, the partition, and the errors of records that failed for good, by offset. Called
-    at most once for each batch. Raises nothing."""
+    at most once for each batch, and once more for each timer that fails. Raises nothing."""

@@ -92,10 +92,12 @@ class Failures:
         policy = self._definition.on_error
         message = (
             f"plugin {self._unit.plugin} failed on {place}, {self._unit.topic_partition} after offset {offset}: "
-            f"{located(self._text_of(error), error)}"
+            f"{located(_text_of(error), error)}"
         )
         if policy.on_error == "stop":
             message += "; the run stops before this timer, and a restart tries it again"
+        if offset in self._errors:  # of the record, or of another timer
+            self.report()
         self._errors[offset] = refusal = RecordError(message)
         refusal.__cause__ = error
         if policy.on_error == "stop":
@@ -126,7 +128,7 @@ class Failures:
 
     def record_error(self, offset: int, key: Any, error: BaseException) -> RecordError:
         """The error of a record that its plugin failed on."""
-        text = self._text_of(error)
+        text = _text_of(error)
         place = f"{self._unit.topic_partition} offset {offset}, key {shown(key)}"
         message = f"plugin {self._unit.plugin} failed on {place}: {located(text, error)}"
         if self._definition.on_error.on_error == "stop":
@@ -135,11 +137,12 @@ class Failures:
         result.__cause__ = error
         return result
 
-    def _text_of(self, error: BaseException) -> str:
-        return message_of(error) if isinstance(error, RecordError | OutputError) else describe(error)
-
     def report(self) -> None:
         """Tell the observers of what failed for good since the last call."""
         if self._errors:
             errors, self._errors = self._errors, {}
             self._definition.on_records_failed(self._unit.plugin, self._unit.topic_partition, errors)
+
+
+def _text_of(error: BaseException) -> str:
+    return message_of(error) if isinstance(error, RecordError | OutputError) else describe(error)

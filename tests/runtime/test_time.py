@@ -17,7 +17,7 @@ from framework.runtime.limits import Limits
 from framework.runtime.task import PartitionTask, TaskStatus
 from framework.runtime.timers import UnitTimers
 from framework.stores import STATE_TABLE, TIMERS_TABLE, StoredTable, StoredUnit
-from tests.runtime.played import DESCRIPTION, PARTITION, UNIT, make_task
+from tests.runtime.played import DESCRIPTION, PARTITION, UNIT, make_task, running
 
 TICK, BOUND = 10, 7
 Row = tuple[str, int, int]
@@ -211,13 +211,7 @@ def failing(policy: ErrorPolicy, reports: list[Any] | None = None) -> PartitionT
         if reports is not None:
             reports.append(errors)
 
-    task = make_task(Fails, on_error=policy, on_records_failed=on_records_failed)
-    task.move(TaskStatus.LOADING)
-    task.load(Claim(1, None), {})
-    task.start_at(0)
-    task.move(TaskStatus.SEEKING)
-    task.move(TaskStatus.RUNNING)
-    return task
+    return running(make_task(Fails, on_error=policy, on_records_failed=on_records_failed))
 
 
 async def test_a_timer_that_fails_is_skipped_without_a_trace_if_the_policy_says_so() -> None:
@@ -234,6 +228,21 @@ async def test_a_timer_that_fails_is_skipped_without_a_trace_if_the_policy_says_
         "plugin count failed on the timer of key 'bad' at 1970-01-01T00:00:00.002Z, topic-0 after offset 2: "
         "ValueError: as told (at "
     )
+
+
+async def test_each_failure_after_one_record_is_reported() -> None:
+    reports: list[Any] = []
+    rows: list[Row] = [("bad", 0, 2), ("bad", 1, 3), ("later", 9, 90)]
+
+    class Both(Fails):
+        def process(self, record, state, out):
+            self.timers.set("bad", record.timestamp + record.value, name=str(record.offset))
+
+    task = running(
+        make_task(Both, on_error=ErrorPolicy("skip"), on_records_failed=lambda *told: reports.append(told[2]))
+    )
+    await task.live.apply(batch_of(rows), nothing)
+    assert [["timer '0'" in str(error) for error in errors.values()] for errors in reports] == [[True], [False]]
 
 
 async def test_a_timer_that_fails_stops_the_run_before_it_and_a_restart_tries_it_again() -> None:
@@ -268,12 +277,7 @@ async def test_a_wall_clock_timer_fires_between_records() -> None:
             self.timers.set("wall", 5_000, wall=True)
 
     now = [4.0]
-    task = make_task(Wall, wall=lambda: now[0])
-    task.move(TaskStatus.LOADING)
-    task.load(Claim(1, None), {})
-    task.start_at(0)
-    task.move(TaskStatus.SEEKING)
-    task.move(TaskStatus.RUNNING)
+    task = running(make_task(Wall, wall=lambda: now[0]))
     await task.live.apply(batch_of([("a", 9_000, 0)]), nothing)
     assert not task.live.has_due_timers
     now[0] = 5.0
@@ -306,12 +310,7 @@ async def test_the_timestamp_of_a_record_is_its_event_time() -> None:
         def on_timer(self, timer: Timer, state: Any, out: Any) -> None:
             pass
 
-    task = make_task(Sees, on_error=ErrorPolicy("skip"))
-    task.move(TaskStatus.LOADING)
-    task.load(Claim(1, None), {})
-    task.start_at(0)
-    task.move(TaskStatus.SEEKING)
-    task.move(TaskStatus.RUNNING)
+    task = running(make_task(Sees, on_error=ErrorPolicy("skip")))
     values = [b'{"at": 1}', b'{"at": "never"}', b'{"at": 3}']
     await task.live.apply(batch_of([("a", 70, 0)] * 3, values), nothing)
     assert seen == [1000, 3000]
