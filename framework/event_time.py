@@ -65,29 +65,37 @@ def event_time_of(value: Any) -> int:
 
 def _from_number(number: int | float | Decimal) -> int:
     try:
-        is_positive = number >= 0
-        milliseconds = int(number if number >= _FIRST_MILLISECONDS else number * 1000)
-    except (ValueError, ArithmeticError):  # NaN and infinity
-        is_positive, milliseconds = False, 0
+        is_positive = bool(number >= 0)
+    except ArithmeticError:  # NaN as a decimal
+        is_positive = False
     if not is_positive:
         raise ValueError(f"{shown(number, 40)} is no time: it is not a number from 0 on")
-    return check_event_time(milliseconds)
+    _check_range(number)  # first, because a number such as 1e999999999 cannot become an int
+    return int(number if number >= _FIRST_MILLISECONDS else number * 1000)
 
 
 def check_event_time(milliseconds: int) -> int:
     """Returns the time. Raises `ValueError`, with a hint, for one beyond the years 1 to 9999."""
-    if EARLIEST <= milliseconds <= LATEST:
-        return milliseconds
-    hint = "; it may count microseconds or nanoseconds" if milliseconds > LATEST else ""
-    raise ValueError(f"{shown(milliseconds, 40)} is no time: it is beyond the years 1 to 9999 in milliseconds{hint}")
+    _check_range(milliseconds)
+    return milliseconds
+
+
+def _check_range(milliseconds: int | float | Decimal) -> None:
+    if not EARLIEST <= milliseconds <= LATEST:
+        hint = "; it may count microseconds or nanoseconds" if milliseconds > LATEST else ""
+        raise ValueError(
+            f"{shown(milliseconds, 40)} is no time: it is beyond the years 1 to 9999 in milliseconds{hint}"
+        )
 
 
 def _from_text(text: str) -> int:
     if not text.isdigit() or len(text) == len("20130101"):  # `fromisoformat` reads some longer numbers as dates
         try:
-            return _from_datetime(datetime.fromisoformat(text))
+            moment = datetime.fromisoformat(text)
         except ValueError:
             pass
+        else:
+            return _from_datetime(moment)
     try:
         number = Decimal(text)
     except ArithmeticError:
@@ -100,7 +108,7 @@ def _from_text(text: str) -> int:
 def _from_datetime(moment: datetime) -> int:
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     since = aware - _EPOCH
-    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
+    return check_event_time(since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000)
 
 
 def time_text(milliseconds: int) -> str:

@@ -56,7 +56,9 @@ def test_a_value_that_is_no_time_is_refused(value: Any) -> None:
         event_time_of(value)
 
 
-@pytest.mark.parametrize("value", [1_357_034_400_000_000, 10**18, 10**400, 1e300, "9" * 400, "1" * 10_000])
+@pytest.mark.parametrize(
+    "value", [1_357_034_400_000_000, 10**18, 10**400, 1e300, "9" * 400, "1" * 10_000, "1e999999999"]
+)
 def test_a_number_that_is_too_large_gets_a_hint(value: Any) -> None:
     with pytest.raises(ValueError, match="beyond the years 1 to 9999 in milliseconds; it may count microseconds"):
         event_time_of(value)
@@ -65,6 +67,11 @@ def test_a_number_that_is_too_large_gets_a_hint(value: Any) -> None:
 @given(st.integers(EARLIEST, LATEST))
 def test_a_time_that_is_shown_can_be_read_again(time: int) -> None:
     assert event_time_of(time_text(time)) == time
+
+
+def test_a_zone_does_not_lead_out_of_the_calendar() -> None:
+    with pytest.raises(ValueError, match="beyond the years 1 to 9999"):
+        event_time_of("0001-01-01T00:00:00+14:00")
 
 
 def test_a_time_that_no_calendar_has_is_shown_as_a_number() -> None:

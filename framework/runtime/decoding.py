@@ -56,11 +56,10 @@ class Decoder:
                 continue
             columns[name], bad = _read_column(raw, name, form)
             refused |= {index: self._error(raw, index, part, form, error) for index, error in bad.items()}
-        times, without = self._times.read(raw, columns.get("values", raw.values), refused)
-        if times is not raw.timestamps:
-            columns["timestamps"] = times
-        refused |= {index: self._time_error(raw, index, error) for index, error in without.items()}
-        return raw.with_columns(**columns) if columns else raw, sorted(refused.items())
+        if not self._times.reads_timestamps_alone:
+            columns["timestamps"], without = self._times.read(raw, columns.get("values", raw.values), refused)
+            refused |= {index: self._time_error(raw, index, error) for index, error in without.items()}
+        return raw.with_columns(**columns), sorted(refused.items())
 
     def decode_again(self, piece: Batch, count: int, raw: Batch) -> Batch:
         """Decode the first `count` records of `piece` again from `raw`, which has them as bytes.
@@ -77,8 +76,8 @@ class Decoder:
         }
         return piece.with_columns(**columns)
 
-    def _time_error(self, raw: Batch, index: int, error: ValueError) -> DeserializationError:
-        text = f"{raw.topic_partition} offset {raw.offsets[index]}: the event time cannot be read: {error}"
+    def _time_error(self, raw: Batch, index: int, error: BaseException) -> DeserializationError:
+        text = f"{raw.topic_partition} offset {raw.offsets[index]}: the event time cannot be read: {_reason(error)}"
         if self._advises:
             text += "; set --event-time, or --on-error to go on without such records"
         return DeserializationError(text)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from framework.borders import describe, is_plugin_failure, located
 from framework.durations import parse_duration
 from framework.errors import PluginError, RecordError
 from framework.event_time import RECORD, EventTimeChoice, event_time_of, time_text
@@ -18,7 +19,7 @@ from framework.runtime.watermark import WatermarkRule
 
 __all__ = ["EventTimes", "TimeSettings"]
 
-_Bad = dict[int, ValueError]
+_Bad = dict[int, BaseException]
 
 
 class EventTimes:
@@ -34,7 +35,8 @@ class EventTimes:
         """
         self._path = None if field == RECORD else FieldPath.parse(field)
         self._json = _json_reader(self._path, value_format) if self._path is not None else None
-        self._checks = is_used or max_future is not None
+        self.reads_timestamps_alone = self._path is None and not is_used and max_future is None
+        """Whether the event times are the timestamps, and all of them are taken. Then `read` need not be called."""
         self._max_future = max_future
         self._wall = wall
 
@@ -46,39 +48,42 @@ class EventTimes:
         bad: _Bad = {}
         if self._path is None:
             times = raw.timestamps
-            if self._checks and len(times) and min(times) < 0:
+            if len(times) and min(times) < 0:
                 bad = {at: ValueError("it has no timestamp") for at, time in enumerate(times) if time < 0}
         else:
-            times = self._times_of_field(raw, values, undecoded, bad)
+            times = self._times_of_field(self._path, raw, values, undecoded, bad)
         if self._max_future is not None and len(times):
             self._check_future(times, bad, self._max_future)
         return times, bad
 
-    def _times_of_field(self, raw: Batch, values: Sequence[Any], undecoded: Collection[int], bad: _Bad) -> list[int]:
+    def _times_of_field(
+        self, path: FieldPath, raw: Batch, values: Sequence[Any], undecoded: Collection[int], bad: _Bad
+    ) -> list[int]:
         times = [0] * len(raw)
         column = values if self._json is None else raw.values
         for position, value in enumerate(column):
             if position not in undecoded:
                 try:
-                    times[position] = self._time_of(value)
-                except ValueError as error:
+                    times[position] = self._time_of(path, value)
+                except BaseException as error:  # a value of a plugin's format may raise anything
+                    if not is_plugin_failure(error):
+                        raise
                     bad[position] = error
         return times
 
-    def _time_of(self, value: Any) -> int:
-        assert self._path is not None  # noqa: S101 - the caller has checked it
+    def _time_of(self, path: FieldPath, value: Any) -> int:
         if value is None:
             raise ValueError("the value is null")
         if self._json is not None:
             value = self._json.read(value)
         try:
-            found = self._path.of(value)
+            found = path.of(value)
         except RecordError as error:
             raise ValueError(str(error)) from None
         try:
             return event_time_of(found)
         except ValueError as error:
-            raise ValueError(f"{self._path}: {error}") from None
+            raise ValueError(f"{path}: {error}") from None
 
     def _check_future(self, times: Sequence[int], bad: _Bad, max_future: int) -> None:
         latest = int(self._wall() * 1000) + max_future
@@ -119,7 +124,7 @@ class TimeSettings:
     ) -> "TimeSettings":
         """Raises `UsageError` for choices that cannot be used, and `PluginError` for declarations that cannot."""
         is_used = processor.uses_event_time or processor.on_timer is not Processor.on_timer
-        tick = _declared(processor, "tick", processor.tick_of(options))
+        tick = _declared(processor, "tick", _tick_of(processor, options))
         if not tick:
             raise PluginError(f"{processor.__name__}: the tick of the watermark is longer than 0")
         out_of_order = choice.out_of_order
@@ -128,6 +133,15 @@ class TimeSettings:
         field = choice.field or processor.event_time_field
         event_times = EventTimes(field, value_format, is_used=is_used, max_future=choice.max_future, wall=wall)
         return cls(is_used, event_times, WatermarkRule(tick, out_of_order), wall)
+
+
+def _tick_of(processor: type[Processor], options: Any) -> str | timedelta:
+    try:
+        return processor.tick_of(options)
+    except BaseException as error:
+        if not is_plugin_failure(error):
+            raise
+        raise PluginError(f"{processor.__name__}.tick_of failed: {located(describe(error), error)}") from error
 
 
 def _declared(processor: type[Processor], name: str, value: str | timedelta) -> int:

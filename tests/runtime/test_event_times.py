@@ -35,7 +35,10 @@ def test_the_timestamps_of_the_records_are_taken_as_they_are():
 def test_a_record_without_a_timestamp_is_bad_only_if_time_is_used():
     raw = batch(b"", b"", timestamps=[5, -1])
     assert str(event_times("record").read(raw, raw.values, ())[1][1]) == "it has no timestamp"
-    assert not event_times("record", is_used=False).read(raw, raw.values, ())[1]
+    assert event_times("record", is_used=False).reads_timestamps_alone
+    assert not event_times("record").reads_timestamps_alone
+    assert not event_times("record", is_used=False, max_future=1).reads_timestamps_alone
+    assert not event_times("t", is_used=False).reads_timestamps_alone
 
 
 def test_a_field_is_read_from_json_and_each_error_names_it():
@@ -75,6 +78,17 @@ def test_a_time_too_far_in_the_future_is_bad():
     _, bad = event_times("record", max_future=60_000, now=1000.0).read(raw, raw.values, ())
     assert str(bad.pop(2)) == "1970-01-01T00:17:40.001Z is further ahead of the clock than --max-future allows"
     assert not bad
+
+
+def test_a_value_may_raise_anything():
+    class Odd:
+        @property
+        def t(self):
+            raise SystemExit("odd")
+
+    read = EventTimes("t", load([]).format("msgpack", "value"), is_used=True, max_future=None, wall=lambda: 0.0)
+    _, bad = read.read(batch(b"", b""), [Odd(), {"t": 1}], ())
+    assert {at: str(error) for at, error in bad.items()} == {0: "odd"}
 
 
 def test_an_empty_batch_has_no_times():
@@ -123,3 +137,13 @@ def test_a_processor_without_timers_uses_no_event_time_unless_it_says_so():
 def test_a_tick_that_is_none_is_the_plugins_fault(tick):
     with pytest.raises(PluginError, match="Wrong"):
         settings_of(type("Wrong", (Timed,), {"tick": tick}))
+
+
+def test_a_plugin_that_cannot_tell_its_tick_is_at_fault():
+    class Broken(Timed):
+        @classmethod
+        def tick_of(cls, options):
+            raise SystemExit("broken")
+
+    with pytest.raises(PluginError, match=r"Broken\.tick_of failed: SystemExit: broken"):
+        settings_of(Broken)
