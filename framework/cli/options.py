@@ -70,7 +70,7 @@ class Duration(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         text = str(value).strip()
         try:
-            return parse_duration(f"{text}s" if text[-1:].isdigit() else text) / 1000
+            return parse_duration(f"{text}s" if text.replace(".", "", 1).isdecimal() else text) / 1000
         except ValueError:
             self.fail(f"{value!r} is not a duration; write 500ms, 1s, 2m, 1h, 7d or seconds.", param, ctx)
 

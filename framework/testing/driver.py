@@ -119,23 +119,17 @@ class Driver:
         options: Options | Mapping[str, Any] | None = None,
         state: Mapping[Any, Any] | None = None,
         *,
-        timers: Mapping[Any, Any] | None = None,
-        event_time: int = NO_EVENT_TIME,
         out_of_order: int | None = None,
     ) -> None:
-        """`timers` is a stored table of timers. `event_time` is the watermark, in milliseconds since the epoch."""
         made = options if isinstance(options, Options) else processor.Options(**(options or {}))
         formats = Formats.of(processor, made, FormatChoice(), load([]).format)
         self.time = TimeSettings.of(
-            processor, made, EventTimeChoice(out_of_order=out_of_order), formats.value, lambda: event_time / 1000
+            processor, made, EventTimeChoice(out_of_order=out_of_order), formats.value, lambda: 0.0
         )
-        self.timers = UnitTimers(
-            copy.deepcopy(dict(timers or {})), can_fire=_overrides(processor, "on_timer"), event_time=event_time
-        )
-        self.timers.index(iter(self.timers.table.view().items()), len(timers or {}))
-        self.watermark = Watermark(self.time.rule, event_time)
+        self.timers = UnitTimers(can_fire=_overrides(processor, "on_timer"))
+        self.watermark = Watermark(self.time.rule)
         self.processor = processor(made, partition)
-        self.processor.timers, self.processor.event_time = self.timers, event_time
+        self.processor.timers = self.timers
         self.table: Table[Any, Any] = Table(copy.deepcopy(dict(state or {})))
         self.needless: list[BaseException] = []
         """Exceptions that `process_batch` raised although every record of the batch could be applied."""

@@ -293,7 +293,7 @@ def test_durations(text: str, seconds: float) -> None:
     assert DURATION.convert(text, None, None) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "s", "-1s", "1y", "0.5ms", "nan", "inf", "1e3", "1 2"])
+@pytest.mark.parametrize("text", ["", "s", "-1s", "1y", "1h30", "0.5ms", "nan", "inf", "1e3", "1 2"])
 def test_bad_durations(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is not a duration"):
         DURATION.convert(text, None, None)
