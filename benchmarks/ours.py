@@ -8,10 +8,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from framework_window import WindowTotals
+
 from benchmarks.processes import Ended, run_to_end
 from benchmarks.protocol import Task, read_task, report
 from framework.changes import fold_rows
 from framework.plugins import load
+from framework.stores import STATE_TABLE
 
 _HERE: Final = Path(__file__).parent
 
@@ -25,6 +28,10 @@ def main() -> None:
         sys.exit(f"{said.read_text()}framework run ended with exit status {ended.status}")
     measured = {**json.loads(times.read_text()), "cpu": ended.cpu_seconds, "rss": ended.peak_rss}
     states = list(_states(task, printed))
+    if "kind" in task.options["plugin_options"]:
+        entries = [entry for _, state in states for entry in WindowTotals.entries(state)]
+        report(sum(entry["value"] for entry in entries), len(entries), **measured)
+        return
     total, keys = sum(sum(state.values()) for _, state in states), sum(len(state) for _, state in states)
     if task.options["sums"]:
         report(sum(position for position, _ in states), keys, total=total, **measured)
@@ -38,6 +45,7 @@ def _run(task: Task, times: Path, printed: Path, said: Path) -> Ended:
     command += [f"--plugin={task.options['plugin']}", f"--plugin={_HERE / 'observer.py'}"]
     command += [f"--topic={task.topic}", f"--bootstrap-servers={task.bootstrap_servers}", f"--group={task.group}"]
     command += [f"--state-dir={task.directory / 'state'}", *(f"--{name}={value}" for name, value in settings.items())]
+    command += [f"--option={name}={value}" for name, value in task.options["plugin_options"].items()]
     environment = {**os.environ, "BENCHMARK_TIMES": str(times)}
     if not task.options["speedups"]:
         environment["PYTHONPATH"] = str(_HERE / "plain")
@@ -55,7 +63,8 @@ def _states(task: Task, printed: Path) -> Iterator[tuple[int, dict[Any, Any]]]:
     codec = plugins.codec(settings["codec"])()
     with closing(plugins.open_store(where, {}, read_only=True)) as store:
         for stored in store.stored(task.group):
-            yield stored.own_progress.position or 0, fold_rows(codec, (row for _, row in store.load(stored.unit)))
+            rows = (row for table, row in store.load(stored.unit) if table == STATE_TABLE)
+            yield stored.own_progress.position or 0, fold_rows(codec, rows)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,10 @@ A contestant is a command. The variable BENCHMARK holds its task, a JSON object:
 `directory` (empty, for this run alone), `seconds` (after which it is killed) and its own options. It reads the topic
 from the beginning, counts records by key, ends by itself when it has counted all, and then prints one line of JSON, the
 last one on its standard output. With the option `amounts`, it sums the field `amount` of the JSON values by key
-instead. The option says how it parses the values.
+instead. The option says how it parses the values. With the option `window`, `tumbling` or `session`, it counts records
+by key and window: of `length` milliseconds, or with a gap of so many. Event times are the timestamps of the records, of
+which none is later than another one of its partition by more than `out_of_order` milliseconds. `keys` of its result are
+then windows (null if it cannot tell those that are still open).
 
 `records` and `keys` that it counted (keys may be null where it looks at none); `first`, the time at which it was ready
 for its first fetch or, if it cannot tell, at which the first record reached its code; `last`, at which the last one was

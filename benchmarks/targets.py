@@ -69,6 +69,8 @@ FLOORS: Final = (
     Floor("ours", "bytewax-recovery", 12),
     Floor("ours", "quix-changelog", 40),
     Floor("ours", "flechtwerk", 25),
+    Floor("ours-tumbling", "ours", 0.5),
+    Floor("ours-tumbling", "flink-tumbling", 1.2),
     Floor("ours-sumbykey", "seed-json", 5),
     Floor("ours-typed-batch", "seed-json-float", 6),
     Floor("ours-sumbykey", "flink-jackson", 1.2),

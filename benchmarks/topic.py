@@ -45,8 +45,8 @@ def fill(servers: str, traffic: Traffic) -> Topic:
     )
     seen, total = bytearray(traffic.keys), 0
     for chunk in traffic.chunks():
-        for key_number, number, key, value in chunk:
-            producer.produce(name, key=key, value=value)
+        for key_number, number, key, value, timestamp in chunk:
+            producer.produce(name, key=key, value=value, timestamp=timestamp)
             seen[key_number] = 1
             total += number
         while producer.poll(0) or len(producer) > _MOST_QUEUED:

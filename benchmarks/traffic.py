@@ -5,12 +5,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-__all__ = ["Made", "Traffic"]
+__all__ = ["OUT_OF_ORDER", "Made", "Traffic"]
+
+OUT_OF_ORDER: Final = 2_000
+"""The longest delay of a record of the kind `timed`, in milliseconds."""
 
 _CHUNK: Final = 10_000
 _VALUES: Final = 10_000
 """Number of different values, or of different notes in orders."""
 _SYLLABLES: Final = ("ka", "lo", "mi", "ter", "so", "ver", "ne", "du", "ra", "bel", "tis", "on", "ex", "pa", "qui", " ")
+_BEGINNING: Final = 1_767_225_600_000
+"""The time of the first record of the kind `timed`, 2026-01-01, in milliseconds since the epoch."""
+_STEP: Final = 2
+_AT_ONCE: Final = 10
+"""So many milliseconds pass with so many records of the kind `timed`, before their delays: 5,000 records a second. No
+two times differ by an odd number, such as the gap of sessions, so that it does not matter if a gap belongs to them."""
 _CURRENCIES: Final = (b"EUR", b"USD", b"GBP", b"JPY")
 
 
@@ -21,6 +30,8 @@ class Made(NamedTuple):
     number: int
     key: bytes
     value: bytes
+    timestamp: int = 0
+    """Milliseconds since the epoch; 0 for the time at which it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +46,15 @@ class Traffic:
     compression: str = "none"
     partitions: int = 4
     seed: int = 1
-    kind: Literal["text", "orders"] = "text"
+    kind: Literal["text", "orders", "timed"] = "text"
     """`text`: a value is a JSON object with a number `n` from 100 to 999, and some text. `orders`: a value is a JSON
-    object with five fields, one of which is a decimal `amount` from 1.00 to 999.99; the key is the customer."""
+    object with five fields, one of which is a decimal `amount` from 1.00 to 999.99; the key is the customer. `timed`:
+    as `text`, with timestamps at a rate of 5,000 records a second, less delays of up to `OUT_OF_ORDER` ms."""
 
     @property
     def unit(self) -> int:
         """The number in `Made` that stands for 1."""
-        return {"text": 1, "orders": 100}[self.kind]
+        return {"text": 1, "orders": 100, "timed": 1}[self.kind]
 
     def chunks(self) -> Iterator[list[Made]]:
         """All records."""
@@ -109,4 +121,19 @@ def _order(order: int, key: int, cents: int, note: bytes, currency: bytes) -> Ma
     return Made(key, cents, customer, _ORDER % (order, customer, note, *divmod(cents, 100), currency))
 
 
-_KINDS: Final[Mapping[str, Callable[[random.Random, Traffic], _Make]]] = {"text": _text, "orders": _orders}
+def _timed(chance: random.Random, traffic: Traffic) -> _Make:
+    untimed = _text(chance, traffic)
+
+    def make(first: int, count: int) -> list[Made]:
+        delays = chance.choices(range(0, OUT_OF_ORDER + 1, _STEP), k=count)
+        times = (_BEGINNING + (first + number) // _AT_ONCE * _STEP - delay for number, delay in enumerate(delays))
+        return [made._replace(timestamp=time) for made, time in zip(untimed(first, count), times, strict=True)]
+
+    return make
+
+
+_KINDS: Final[Mapping[str, Callable[[random.Random, Traffic], _Make]]] = {
+    "text": _text,
+    "orders": _orders,
+    "timed": _timed,
+}

@@ -2,11 +2,12 @@
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.contestants.contestant import Contestant
 from benchmarks.environments import Unavailable, installed_version, pinned_version, python_of
+from benchmarks.traffic import OUT_OF_ORDER
 
 __all__ = ["client", "jvm", "ours", "peer"]
 
@@ -20,24 +21,35 @@ def ours(
     codec: str = "msgpack",
     every: str = "1s",
     field: str | None = None,
+    window: Mapping[str, str] | None = None,
     sums: bool = False,
     speedups: bool = True,
     scales: Sequence[int] = (1,),
 ) -> Contestant:
-    """`framework run` with these settings. `field` is the option of the plugin sumbykey."""
+    """`framework run` with these settings. `field` is the option of the plugin sumbykey, `window` those of window."""
     settings = {"store": store, "codec": codec, "checkpoint-interval": every}
-    if field is not None:
-        settings["option"] = f"field={field}"
+    plugin_options = {"field": field} if field is not None else dict(window or {})
+    if window is not None:
+        settings["out-of-order"] = f"{OUT_OF_ORDER}ms"
     sums = sums or field is not None
     return Contestant(
         name=name,
         description=description,
-        settings=lambda: " ".join(f"--{option} {value}" for option, value in settings.items()),
+        settings=lambda: " ".join(
+            [f"--{name} {value}" for name, value in settings.items()]
+            + [f"--option {name}={value}" for name, value in plugin_options.items()]
+        ),
         version=lambda: f"{installed_version('framework')}, {'with' if speedups else 'without'} speedups",
         command=lambda: [sys.executable, "-m", "benchmarks.ours"],
         durable=store != "memory",
         sums=sums,
-        options={"plugin": plugin, "settings": settings, "sums": sums, "speedups": speedups},
+        options={
+            "plugin": plugin,
+            "settings": settings,
+            "plugin_options": plugin_options,
+            "sums": sums,
+            "speedups": speedups,
+        },
         scales=scales,
     )
 
@@ -84,7 +96,7 @@ def peer(
     )
 
 
-def jvm(name: str, peer: str, description: str, **options: str) -> Contestant:
+def jvm(name: str, peer: str, description: str, *, at_most: int | None = None, **options: Any) -> Contestant:
     """A program on the JVM, which its own module builds."""
 
     def module() -> Any:
@@ -106,4 +118,5 @@ def jvm(name: str, peer: str, description: str, **options: str) -> Contestant:
         command=command,
         options=options,
         scales=(10,),
+        at_most=at_most,
     )

@@ -3,7 +3,7 @@
 from time import monotonic, time
 from typing import Final
 
-from framework_keycount import KeyCount
+from framework_keycount import KeyCount, KeyCountOptions
 
 from framework.event_time import EventTimeChoice
 from framework.plugins import load
@@ -26,14 +26,15 @@ TOPIC: Final = "topic"
 
 def keycount_assignment(codec: str) -> Assignment:
     """A task for each partition, for a store that keeps rows."""
-    formats = Formats.of(KeyCount, None, FormatChoice(), load([]).format)
+    options = KeyCountOptions()
+    formats = Formats.of(KeyCount, options, FormatChoice(), load([]).format)
     definition = Definition(
         name=PLUGIN,
         processor=KeyCount,
-        options=None,
+        options=options,
         codec=load([]).codec(codec)(),
         formats=formats,
-        time=TimeSettings.of(KeyCount, None, EventTimeChoice(), formats.value, time),
+        time=TimeSettings.of(KeyCount, options, EventTimeChoice(), formats.value, time),
         on_error=ErrorPolicy("stop"),
         keeps_rows=True,
         on_records_failed=lambda *_: None,

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, cast
 
-from benchmarks.contestants import COUNTING, SUMMING, Contestant
+from benchmarks.contestants import COUNTING, SESSIONS, SUMMING, TUMBLING, Contestant, named
 from benchmarks.report import Report
 from benchmarks.session import Session
 
@@ -24,7 +24,18 @@ class Suite(Protocol):
         """Measure."""
 
 
-_NAMES: Final = ("throughput", "values", "sizes", "checkpoint", "restore", "rebalance", "latency", "growth", "failing")
+_NAMES: Final = (
+    "throughput",
+    "values",
+    "time",
+    "sizes",
+    "checkpoint",
+    "restore",
+    "rebalance",
+    "latency",
+    "growth",
+    "failing",
+)
 SUITES: Final[Mapping[str, str]] = {name: f"{__name__}.{name}" for name in _NAMES}
 
 
@@ -35,4 +46,6 @@ def suite(name: str) -> Suite:
 
 def contestants(name: str) -> Sequence[Contestant]:
     """Those that this suite chooses from."""
+    if name == "time":
+        return (named("ours", COUNTING), *TUMBLING, *SESSIONS)
     return SUMMING if name == "values" else COUNTING

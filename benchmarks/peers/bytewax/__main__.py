@@ -1,15 +1,17 @@
 """Option `recovery`: whether it takes a snapshot each second into its own SQLite store.
 
+With the option `window`, it counts in windows of event time.
 With the option `amounts`, values are parsed, and it sums their amounts.
 """
 
 import time
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import bytewax.operators as op
+import bytewax.operators.windowing as win
 from bytewax.connectors.kafka import KafkaSource, KafkaSourceMessage
 from bytewax.dataflow import Dataflow
 from bytewax.operators import StatefulBatchLogic
@@ -86,9 +88,35 @@ def flow_of(task: Task, begin: Callable[[int], None], results: list[tuple[str, A
 
     flow = Dataflow("count")
     source = KafkaSource([task.bootstrap_servers], [task.topic], tail=False, batch_size=_BATCH)
+    if "window" in task.options:
+        messages = op.flat_map_batch("begin", op.input("read", flow, source), counted(begin))
+        op.output("collect", windowed(task, messages), TestingSink(results))
+        return flow
     stream = op.flat_map_batch("keys", op.input("read", flow, source), begin_batch)
     op.output("collect", op.stateful_batch("count", stream, logic), TestingSink(results))
     return flow
+
+
+def counted(begin: Callable[[int], None]) -> Callable[[list[Message]], list[Message]]:
+    """Passes batches on, after a call of `begin` with their sizes."""
+
+    def pass_on(messages: list[Message]) -> list[Message]:
+        begin(len(messages))
+        return messages
+
+    return pass_on
+
+
+def windowed(task: Task, messages: Any) -> Any:
+    """The stream of keys and counts of closed windows."""
+    length = timedelta(milliseconds=int(task.options["length"]))
+    # Its event time also goes on by the machine's clock, so with a shorter wait some old records would be late.
+    clock = win.EventClock(lambda message: datetime.fromtimestamp(message.timestamp[1] / 1000, UTC), timedelta(hours=1))
+    windower: Any = win.SessionWindower(length)
+    if task.options["window"] == "tumbling":
+        windower = win.TumblingWindower(length, datetime(1970, 1, 1, tzinfo=UTC))
+    counts = win.count_window("count", messages, clock, windower, lambda message: (message.key or b"").decode())
+    return op.map_value("numbers", counts.down, lambda window: window[1])
 
 
 def main() -> None:

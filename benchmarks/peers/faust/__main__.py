@@ -1,10 +1,12 @@
 """Option `store`: where the table lives, as Faust writes it: memory:// or rocksdb://.
 
+With the option `window`, it counts in a table with tumbling windows.
 With the option `amounts`, its JSON serializer parses the values, and it sums their amounts.
 """
 
 import asyncio
 import time
+from datetime import timedelta
 from operator import itemgetter
 from typing import Any
 
@@ -37,14 +39,16 @@ async def count(task: Task) -> None:
         value_type=None if sums else bytes,  # Faust refuses dict
         value_serializer="json" if sums else "raw",
     )
-    table = app.Table("counts", default=kind, partitions=task.partitions, key_type=str, value_type=kind)
+    table: Any = app.Table("counts", default=kind, partitions=task.partitions, key_type=str, value_type=kind)
+    if "window" in task.options:
+        table = table.tumbling(int(task.options["length"]) / 1000, expires=timedelta(days=1000))
     done: asyncio.Future[tuple[int, float]] = asyncio.get_running_loop().create_future()
 
     async def adding(stream: faust.Stream[Any]) -> None:
         first, records, keys = 0.0, 0, 0
         async for event in stream.events():
             first = first or time.time()
-            before = table[event.key]
+            before = table[event.key].current(event) if "window" in task.options else table[event.key]
             table[event.key] = before + number_of(event.value)
             records += 1
             keys += before == 0

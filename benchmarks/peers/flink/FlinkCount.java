@@ -5,11 +5,14 @@ import com.fasterxml.jackson.databind.ObjectReader;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Locale;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
+import org.apache.flink.api.common.functions.AggregateFunction;
+import org.apache.flink.api.common.functions.MapFunction;
 import org.apache.flink.api.common.functions.OpenContext;
 import org.apache.flink.api.common.serialization.DeserializationSchema;
 import org.apache.flink.api.common.state.CheckpointListener;
@@ -28,17 +31,24 @@ import org.apache.flink.runtime.state.FunctionSnapshotContext;
 import org.apache.flink.streaming.api.checkpoint.CheckpointedFunction;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.KeyedProcessFunction;
+import org.apache.flink.streaming.api.windowing.assigners.EventTimeSessionWindows;
+import org.apache.flink.streaming.api.windowing.assigners.TumblingEventTimeWindows;
+import org.apache.flink.streaming.api.windowing.assigners.WindowAssigner;
+import org.apache.flink.streaming.api.windowing.windows.TimeWindow;
 import org.apache.flink.util.Collector;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 
 /**
- * Counts the records of a topic by key, or sums their amounts as doubles with the option "amounts", in a job that ends where the topic ended when it began. It has no consumer
+ * Counts the records of a topic by key, or sums their amounts as doubles with the option "amounts", or counts them by
+ * key and window with the option "window", in a job that ends where the topic ended when it began. It has no consumer
  * group: its checkpoints hold the offsets, and Flink would but report them to one.
  *
  * <p>Arguments are Flink's configuration; the environment's BENCHMARK says what to read. Prints one line of JSON:
  * "first" is when the first record reached the function that counts, "last" when a checkpoint taken after the last
  * record was complete, "records" how many the function counted, "keys" how many of them found no state, "total" the sum
- * of all sums, or null.
+ * of all sums, or null. With windows, "records" is the sum of the counts of all windows, "keys" their number, "first"
+ * when the first record reached the job's first function, and "last" when a checkpoint was complete that was taken
+ * after the last window had closed.
  */
 public final class FlinkCount {
     private FlinkCount() {}
@@ -56,7 +66,9 @@ public final class FlinkCount {
 
         StreamExecutionEnvironment environment = StreamExecutionEnvironment.createLocalEnvironment(configuration);
         boolean sums = benchmark.has("amounts");
-        if (sums) {
+        if (benchmark.has("window")) {
+            countWindows(environment, benchmark);
+        } else if (sums) {
             process(environment, benchmark, new KeyAndAmount(), new Sum(benchmark.get("records").asLong()));
         } else {
             process(environment, benchmark, new KeyAndValue(), new Count(benchmark.get("records").asLong()));
@@ -81,17 +93,114 @@ public final class FlinkCount {
             JsonNode benchmark,
             KafkaRecordDeserializationSchema<Tuple2<String, V>> deserializer,
             Watch<V> watch) {
-        KafkaSource<Tuple2<String, V>> source = KafkaSource.<Tuple2<String, V>>builder()
+        environment
+                .fromSource(source(benchmark, deserializer), WatermarkStrategy.noWatermarks(), "topic")
+                .keyBy(record -> record.f0, Types.STRING)
+                .process(watch);
+    }
+
+    private static <V> KafkaSource<V> source(
+            JsonNode benchmark, KafkaRecordDeserializationSchema<V> deserializer) {
+        return KafkaSource.<V>builder()
                 .setBootstrapServers(benchmark.get("bootstrap_servers").asText())
                 .setTopics(benchmark.get("topic").asText())
                 .setStartingOffsets(OffsetsInitializer.earliest())
                 .setBounded(OffsetsInitializer.latest())
                 .setDeserializer(deserializer)
                 .build();
+    }
+
+    private static void countWindows(StreamExecutionEnvironment environment, JsonNode benchmark) {
+        Duration length = Duration.ofMillis(benchmark.get("length").asLong());
+        Duration outOfOrder = Duration.ofMillis(benchmark.get("out_of_order").asLong());
+        WindowAssigner<Object, TimeWindow> windows = benchmark.get("window").asText().equals("session")
+                ? EventTimeSessionWindows.withGap(length)
+                : TumblingEventTimeWindows.of(length);
         environment
-                .fromSource(source, WatermarkStrategy.noWatermarks(), "topic")
+                .fromSource(
+                        source(benchmark, new KeyAndValue()),
+                        WatermarkStrategy.forBoundedOutOfOrderness(outOfOrder),
+                        "topic")
+                .map(new Begin())
+                .returns(Types.TUPLE(Types.STRING, Types.PRIMITIVE_ARRAY(Types.BYTE)))
                 .keyBy(record -> record.f0, Types.STRING)
-                .process(watch);
+                .window(windows)
+                .aggregate(new CountRecords())
+                .keyBy(count -> 0, Types.INT)
+                .process(new Closed(benchmark.get("records").asLong()));
+    }
+
+    /** Notes when the first record came. */
+    private static final class Begin implements MapFunction<Tuple2<String, byte[]>, Tuple2<String, byte[]>> {
+        private static final long serialVersionUID = 1;
+
+        @Override
+        public Tuple2<String, byte[]> map(Tuple2<String, byte[]> record) {
+            if (Watch.first == 0) {
+                Watch.first = Watch.now();
+            }
+            return record;
+        }
+    }
+
+    private static final class CountRecords implements AggregateFunction<Tuple2<String, byte[]>, Long, Long> {
+        private static final long serialVersionUID = 1;
+
+        @Override
+        public Long createAccumulator() {
+            return 0L;
+        }
+
+        @Override
+        public Long add(Tuple2<String, byte[]> record, Long count) {
+            return count + 1;
+        }
+
+        @Override
+        public Long getResult(Long count) {
+            return count;
+        }
+
+        @Override
+        public Long merge(Long one, Long other) {
+            return one + other;
+        }
+    }
+
+    /** Counts the windows that have closed, and their records. */
+    private static final class Closed extends KeyedProcessFunction<Integer, Long, Void>
+            implements CheckpointedFunction, CheckpointListener {
+        private static final long serialVersionUID = 1;
+
+        private final long records;
+        private long covering = Long.MAX_VALUE;
+
+        Closed(long records) {
+            this.records = records;
+        }
+
+        @Override
+        public void processElement(Long count, Context context, Collector<Void> out) {
+            Watch.keys++;
+            Watch.counted += count;
+        }
+
+        @Override
+        public void initializeState(FunctionInitializationContext context) {}
+
+        @Override
+        public void snapshotState(FunctionSnapshotContext context) {
+            if (Watch.counted == records) {
+                covering = Math.min(covering, context.getCheckpointId());
+            }
+        }
+
+        @Override
+        public void notifyCheckpointComplete(long checkpoint) {
+            if (checkpoint >= covering && Watch.last == 0) {
+                Watch.last = Watch.now();
+            }
+        }
     }
 
     private static final class KeyAndValue implements KafkaRecordDeserializationSchema<Tuple2<String, byte[]>> {
@@ -183,7 +292,7 @@ public final class FlinkCount {
             }
         }
 
-        private static double now() {
+        static double now() {
             return System.currentTimeMillis() / 1e3;
         }
     }

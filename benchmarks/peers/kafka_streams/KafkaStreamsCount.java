@@ -26,33 +26,40 @@ import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.Grouped;
 import org.apache.kafka.streams.kstream.KGroupedStream;
 import org.apache.kafka.streams.kstream.Materialized;
+import org.apache.kafka.streams.kstream.SessionWindows;
+import org.apache.kafka.streams.kstream.TimeWindows;
 import org.apache.kafka.streams.processor.api.ContextualFixedKeyProcessor;
 import org.apache.kafka.streams.processor.api.FixedKeyRecord;
 import org.apache.kafka.streams.state.KeyValueIterator;
 import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.QueryableStoreTypes;
+import org.apache.kafka.streams.state.SessionStore;
+import org.apache.kafka.streams.state.WindowStore;
 
 /**
- * Counts the records of a topic by key, or sums their amounts as doubles with the option "amounts", until it has
- * counted, and committed, as many as the topic has.
+ * Counts the records of a topic by key, or sums their amounts as doubles with the option "amounts", or counts them by
+ * key and window with the option "window", until it has counted, and committed, as many as the topic has.
  *
  * <p>Arguments are properties of Kafka Streams; the environment's BENCHMARK says what to read. Prints one line of JSON:
  * "first" is when the first record reached the topology, "last" when the group's offsets covered every record, which
  * Kafka Streams commits after the counts and their changelog. "records" is the sum of the counts in the store. With
- * sums, it is the number of records seen, and "total" is the sum of the sums in the store.
+ * sums, it is the number of records seen, and "total" is the sum of the sums in the store. With windows, all of them
+ * stay in the store, and "keys" is their number.
  */
 public final class KafkaStreamsCount {
     private static final String STORE = "counts";
 
     private final long records;
     private final boolean sums;
+    private final Window window; // null for none
     private final CountDownLatch reached = new CountDownLatch(1);
     private long seen; // by the only stream thread
     private double first;
 
-    private KafkaStreamsCount(long records, boolean sums) {
+    private KafkaStreamsCount(long records, boolean sums, Window window) {
         this.records = records;
         this.sums = sums;
+        this.window = window;
     }
 
     public static void main(String[] settings) throws Exception {
@@ -63,7 +70,8 @@ public final class KafkaStreamsCount {
         properties.setProperty(StreamsConfig.APPLICATION_ID_CONFIG, application);
         properties.setProperty(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, benchmark.get("bootstrap_servers").asText());
         properties.setProperty(StreamsConfig.STATE_DIR_CONFIG, benchmark.get("directory").asText());
-        new KafkaStreamsCount(benchmark.get("records").asLong(), benchmark.has("amounts"))
+        new KafkaStreamsCount(
+                        benchmark.get("records").asLong(), benchmark.has("amounts"), Window.of(benchmark))
                 .run(properties, application, benchmark.get("topic").asText(), benchmark.get("seconds").asDouble());
     }
 
@@ -74,7 +82,9 @@ public final class KafkaStreamsCount {
                         topic, Consumed.with(Serdes.String(), Serdes.ByteArray()))
                 .processValues(Watch::new)
                 .groupByKey(Grouped.with(Serdes.String(), Serdes.ByteArray()));
-        if (sums) {
+        if (window != null) {
+            window.count(grouped);
+        } else if (sums) {
             ObjectReader reader = new ObjectMapper().readerFor(Order.class);
             grouped.aggregate(
                     () -> 0.0,
@@ -102,9 +112,7 @@ public final class KafkaStreamsCount {
             double last = now();
             long keys = 0;
             double total = 0;
-            var store =
-                    StoreQueryParameters.fromNameAndType(STORE, QueryableStoreTypes.<String, Number>keyValueStore());
-            try (KeyValueIterator<String, Number> all = streams.store(store).all()) {
+            try (KeyValueIterator<?, ? extends Number> all = entries(streams)) {
                 while (all.hasNext()) {
                     keys++;
                     total += all.next().value.doubleValue();
@@ -116,6 +124,53 @@ public final class KafkaStreamsCount {
             System.out.println(String.format(Locale.ROOT, line, counted, keys, first, last, sum));
             streams.close(Duration.ofSeconds(30));
             admin.deleteTopics(List.of(application + "-" + STORE + "-changelog")).all().get();
+        }
+    }
+
+    private KeyValueIterator<?, ? extends Number> entries(KafkaStreams streams) {
+        if (window != null) {
+            return window.entries(streams);
+        }
+        return streams.store(StoreQueryParameters.fromNameAndType(
+                        STORE, QueryableStoreTypes.<String, Number>keyValueStore()))
+                .all();
+    }
+
+    /** The windows in which records are counted. All of them are kept for longer than the records span. */
+    private record Window(boolean isSession, Duration length, Duration outOfOrder) {
+        private static final Duration KEPT = Duration.ofDays(30);
+
+        static Window of(JsonNode benchmark) {
+            if (!benchmark.has("window")) {
+                return null;
+            }
+            return new Window(
+                    benchmark.get("window").asText().equals("session"),
+                    Duration.ofMillis(benchmark.get("length").asLong()),
+                    Duration.ofMillis(benchmark.get("out_of_order").asLong()));
+        }
+
+        void count(KGroupedStream<String, byte[]> grouped) {
+            if (isSession) {
+                grouped.windowedBy(SessionWindows.ofInactivityGapAndGrace(length, outOfOrder))
+                        .count(Materialized.<String, Long, SessionStore<Bytes, byte[]>>as(STORE)
+                                .withRetention(KEPT));
+            } else {
+                grouped.windowedBy(TimeWindows.ofSizeAndGrace(length, outOfOrder))
+                        .count(Materialized.<String, Long, WindowStore<Bytes, byte[]>>as(STORE)
+                                .withRetention(KEPT));
+            }
+        }
+
+        KeyValueIterator<?, Long> entries(KafkaStreams streams) {
+            if (isSession) {
+                return streams.store(StoreQueryParameters.fromNameAndType(
+                                STORE, QueryableStoreTypes.<String, Long>sessionStore()))
+                        .fetch(null, null);
+            }
+            return streams.store(StoreQueryParameters.fromNameAndType(
+                            STORE, QueryableStoreTypes.<String, Long>windowStore()))
+                    .all();
         }
     }
 

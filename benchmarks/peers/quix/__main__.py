@@ -1,5 +1,6 @@
 """Option `changelog`: whether its state is also written to changelog topics, without which it lives on one machine.
 
+With the option `window`, it counts in tumbling windows, and tells only the number of records that it has read.
 With the option `amounts`, its JSON deserializer parses the values, and it sums their amounts.
 """
 
@@ -33,6 +34,22 @@ class Adding:
         self.total += after - before
 
 
+class Counting:
+    """Counts the records that a windowed flow gets, and calls `done` at the last one."""
+
+    def __init__(self, records: int, done: Callable[[], None]) -> None:
+        self._expected = records
+        self._done = done
+        self.first = 0.0
+        self.records = 0
+
+    def __call__(self, value: Any) -> None:
+        self.first = self.first or time.time()
+        self.records += 1
+        if self.records == self._expected:
+            self._done()
+
+
 def main() -> None:
     """Count all records of the task, or sum their amounts."""
     task = read_task()
@@ -47,6 +64,14 @@ def main() -> None:
         loglevel="WARNING",
     )
     topic = app.topic(task.topic, key_deserializer="str", value_deserializer="json" if sums else "bytes")
+    if "window" in task.options:
+        counting = Counting(task.records, app.stop)
+        flow = app.dataframe(topic).update(counting)
+        length, grace = (int(task.options[name]) for name in ("length", "out_of_order"))
+        flow.tumbling_window(duration_ms=length, grace_ms=grace).count().final()
+        app.run()
+        report(counting.records, None, counting.first, time.time())
+        return
     adding = Adding(itemgetter("amount") if sums else lambda _: 1)
     app.dataframe(topic).update(adding, stateful=True)
     app.run(count=task.records, collect=False)
