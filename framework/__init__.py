@@ -12,6 +12,7 @@ from framework.errors import (
     FencedError,
     FrameworkError,
     InternalError,
+    LateRecordError,
     OffsetOutOfRangeError,
     OutputError,
     PluginError,
@@ -35,6 +36,7 @@ from framework.fields import FieldPath
 from framework.formats import Format, FormatOptions
 from framework.formats.json import JsonType
 from framework.hookspecs import hookimpl
+from framework.numbers import Number, NumberField, NumberKind, exact_sums
 from framework.output import Output
 from framework.processor import API_VERSION, Options, Processor
 from framework.progress import Anchor, Progress
@@ -75,6 +77,10 @@ __all__ = [
     "FrameworkError",
     "InternalError",
     "JsonType",
+    "LateRecordError",
+    "Number",
+    "NumberField",
+    "NumberKind",
     "OffsetOutOfRangeError",
     "Options",
     "Outcome",
@@ -107,5 +113,6 @@ __all__ = [
     "TopicRecreatedError",
     "Unit",
     "UsageError",
+    "exact_sums",
     "hookimpl",
 ]

@@ -7,6 +7,7 @@ The hierarchy, with the exit status of a command that ends with the error::
     │   └── PluginError               2  a plugin cannot be found, imported or used
     ├── ProcessingError               1  a record could not be applied
     │   ├── RecordError               1  a processor refused a record, or failed on it
+    │   │   └── LateRecordError       1  a record came after its windows had closed; it is no failure
     │   ├── DeserializationError      1  a key or value is not in the declared format
     │   └── TallyError                1  a key was tallied, but its value is not a number; also a TypeError
     ├── OutputError                   1  an output was refused or not acknowledged
@@ -38,6 +39,7 @@ __all__ = [
     "FencedError",
     "FrameworkError",
     "InternalError",
+    "LateRecordError",
     "OffsetOutOfRangeError",
     "OutputError",
     "PluginError",
@@ -81,6 +83,14 @@ class ProcessingError(FrameworkError):
 
 class RecordError(ProcessingError):
     """A processor refused a record, or failed on it. Processors may raise it themselves."""
+
+
+class LateRecordError(RecordError):
+    """A processor refuses a record because it comes too late, for example after its window has closed.
+
+    Such a record is no failure. It is counted as late, and dropped or sent to `--late-topic`; `--on-error` and
+    `--retries` do not apply. Like any exception, it undoes the record's changes and outputs.
+    """
 
 
 class DeserializationError(ProcessingError):

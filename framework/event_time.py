@@ -1,9 +1,10 @@
 """Event time: when the things that records tell of happened, in milliseconds since the epoch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from framework.borders import shown
 
@@ -15,6 +16,8 @@ __all__ = [
     "EventTimeChoice",
     "check_event_time",
     "event_time_of",
+    "extent",
+    "plain_extent",
     "time_text",
 ]
 
@@ -32,6 +35,25 @@ _FIRST_MILLISECONDS: Final = 100_000_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def plain_extent(times: Sequence[int]) -> tuple[int, int]:
+    """The earliest and the latest of at least one time."""
+    return min(times), max(times)
+
+
+if TYPE_CHECKING:
+    extent = plain_extent
+else:
+    try:
+        from framework_speedups import extent as _extent_in_c
+    except ImportError:
+        extent = plain_extent
+    else:
+
+        def extent(times):
+            """The same, in C for a list of ints."""
+            return _extent_in_c(times) or plain_extent(times)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventTimeChoice:
     """The settings of event time that the user chose. None: as each processor declares. Durations are milliseconds."""
@@ -40,6 +62,7 @@ class EventTimeChoice:
     """`record`, or the path of a field in the value, see `FieldPath`."""
     out_of_order: int | None = None
     max_future: int | None = None
+    idle_after: int | None = None
 
 
 def event_time_of(value: Any) -> int:

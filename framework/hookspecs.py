@@ -30,6 +30,7 @@ OBSERVERS: Final = (
     "framework_released",
     "framework_checkpoint_saved",
     "framework_records_failed",
+    "framework_records_late",
     "framework_gap",
 )
 """The hooks that are told what the runtime does. The others contribute classes."""
@@ -78,6 +79,14 @@ def framework_records_failed(
 
     `on_error` tells what the runtime does with them. After a restart, and after a failure that made the runtime go back
     to its last checkpoint, it may fail on the same records again, and tell so again.
+    """
+
+
+@hookspec
+def framework_records_late(plugin: str, partition: TopicPartition, offsets: Sequence[int]) -> None:
+    """Records at these offsets of a batch came after their windows had closed, and were left out.
+
+    After a restart, the runtime may go back to its last checkpoint, and tell of the same records again.
     """
 
 

@@ -20,12 +20,24 @@ from framework._closest import closest
 from framework.borders import describe, is_plugin_failure
 from framework.errors import PluginError
 
-__all__ = ["GROUP", "Located", "PluginOrigin", "claims", "import_located", "installed", "locate"]
+__all__ = ["GROUP", "SHIPPED", "Located", "PluginOrigin", "claims", "import_located", "installed", "locate"]
 
 GROUP: Final = "framework.plugins"
 """The group of entry points that plugins declare; the entry's name is the plugin's name."""
 
-_SHIPPED: Final = ("keycount", "sumbykey")
+SHIPPED: Final = (
+    "absent",
+    "aggregate",
+    "dedupe",
+    "distinct",
+    "keycount",
+    "latest",
+    "schemaregistry",
+    "sumbykey",
+    "threshold",
+    "topk",
+    "window",
+)
 """Plugins that framework's repository has in `plugins/`, as packages of their own."""
 _FILE: Final = re.compile(r"(.+\.py)(?::(.*))?", re.DOTALL)
 """A Python file, with or without the name of something in it. The path may have colons, too."""
@@ -134,14 +146,14 @@ def _not_a_name(request: str) -> PluginError:
 
 
 def _not_installed(name: str, entries: EntryPoints) -> str:
-    if name in _SHIPPED:
+    if name in SHIPPED:
         return (
             f"the plugin {name} is not installed: it is a package of its own, framework-{name}; "
             f"run pip install ./plugins/{name} in a clone of framework's repository"
         )
     if Path(f"{name}.py").is_file():
         return f"no plugin named {name!r} is installed; to run the file, write {name}.py"
-    known = {*entries.names, *_SHIPPED}
+    known = {*entries.names, *SHIPPED}
     return f"no plugin named {name!r} is installed{closest(name, known)}; see all with: framework plugins list"
 
 

@@ -32,6 +32,7 @@ class Observers:
         self.released = Observer(manager, hookspecs.framework_released)
         self.checkpoint_saved = Observer(manager, hookspecs.framework_checkpoint_saved)
         self.records_failed = Observer(manager, hookspecs.framework_records_failed)
+        self.records_late = Observer(manager, hookspecs.framework_records_late)
         self.gap = Observer(manager, hookspecs.framework_gap)
 
 

@@ -4,7 +4,8 @@ import inspect
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -34,7 +35,14 @@ class OptionInfo:
     help: str
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.type}, {'required' if self.required else f'default {self.default!r}'})"
+        return f"{self.name} ({', '.join([self.type, *self._default_text()])})"
+
+    def _default_text(self) -> list[str]:
+        if self.required:
+            return ["required"]
+        if self.default is None:
+            return []
+        return [f"default {str(self.default) if isinstance(self.default, Duration) else repr(self.default)}"]
 
 
 def describe_options(options: type[BaseModel]) -> list[OptionInfo]:
@@ -158,4 +166,6 @@ def _type_text(annotation: Any) -> str:
         return "duration"
     if get_origin(annotation) is Literal:
         return "|".join(map(str, get_args(annotation)))
+    if get_origin(annotation) in (Union, UnionType):
+        return "|".join(_type_text(each) for each in get_args(annotation) if each is not type(None))
     return inspect.formatannotation(annotation)

@@ -39,6 +39,7 @@ __all__ = [
     "ProcessorSpec",
     "check_processor_class",
     "discover",
+    "installed_processor",
     "load",
 ]
 
@@ -261,6 +262,18 @@ def _load_one(manager: pluggy.PluginManager, located: Located) -> Plugin:
 
 def _implements(manager: pluggy.PluginManager, plugin: Any, hook: str) -> bool:
     return any(each.plugin is plugin for each in getattr(manager.hook, hook).get_hookimpls())
+
+
+def installed_processor(name: str) -> type[Processor] | None:
+    """The processor of this name of an installed plugin; None if there is none, or several."""
+    found = [
+        spec.cls
+        for each in discover()
+        if each.plugin is not None
+        for spec in each.plugin.processors
+        if spec.name == name
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 class _OneProcessor:

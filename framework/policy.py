@@ -39,6 +39,8 @@ class ErrorPolicy:
     retries: int = 0
     retry_backoff: float = 0.1
     """Seconds before the first retry. The wait doubles with each further retry, up to a minute."""
+    late_topic: str | None = None
+    """Topic for late records; None: they are dropped."""
 
     def __post_init__(self) -> None:
         if self.on_error == "dead-letter" and not self.dead_letter_topic:

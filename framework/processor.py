@@ -1,7 +1,7 @@
 """Processor: the base class of the classes that plugins contribute."""
 
 from abc import ABC
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic
@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeVar
 
+from framework.durations import Duration
 from framework.event_time import NO_EVENT_TIME, RECORD
 from framework.output import Output
 from framework.records import Batch, Record, TopicPartition
@@ -67,9 +68,15 @@ class Processor(ABC, Generic[K, V, S, O]):
     out_of_order: ClassVar[str | timedelta] = "0s"
     """How much later than a record of a later event time a record may come. The watermark stays behind the highest
     event time by that much. `--out-of-order` overrides it."""
+    idle_after: ClassVar[str | timedelta | None] = None
+    """Once a partition had no record for that long, the watermark follows the machine's clock, that much behind it.
+    None: only records move it. `--idle-after` overrides it."""
     tick: ClassVar[str | timedelta] = "1s"
     """The step of the watermark. With `process_batch`, a batch ends at each step, so larger ticks make larger
     batches."""
+    ttl: ClassVar[str | timedelta | None] = None
+    """The time to live of a key of the state: a key that was not written for that long in event time is removed before
+    the next record is applied. None: keys live for ever. To read a value that can change in place counts as a write."""
 
     Options: ClassVar[type[Options]] = Options
     """Class of the options that `--option` sets."""
@@ -77,9 +84,9 @@ class Processor(ABC, Generic[K, V, S, O]):
     event_time: int = NO_EVENT_TIME
     """The watermark: how far event time has come in this partition, in milliseconds since the epoch. The runtime sets
     it. It is `framework.NO_EVENT_TIME` before the first record, and if the processor does not use event time, that is,
-    has neither `on_timer` nor `uses_event_time`."""
+    has neither `on_timer` nor `ttl` nor `uses_event_time`."""
     uses_event_time: ClassVar[bool] = False
-    """Whether the processor reads `event_time`. Not needed if it has `on_timer`."""
+    """Whether the processor reads `event_time`. Not needed if it has `on_timer` or `ttl`."""
     timers: Timers[K]
     """The timers of this partition. The runtime sets it before `open`."""
 
@@ -125,10 +132,40 @@ class Processor(ABC, Generic[K, V, S, O]):
         """
         raise NotImplementedError
 
+    def split_timer(self, timer: Timer[K], state: State[K, S]) -> Iterable[Any]:
+        """A timer failed. If it stands for several pieces of work: the keys of timers to fire in its place.
+
+        They have the same name and time, and fire at once, one after the other. So a failure concerns only one of them.
+        Returns none, if not overridden: then `--retries` and `--on-error` apply to the timer itself.
+        """
+        return ()
+
     @classmethod
-    def tick_of(cls, options: O) -> str | timedelta:
+    def tick_of(cls, options: O) -> str | timedelta | Duration:
         """The step of the watermark, where it depends on the options. Gives `tick`, if not overridden."""
         return cls.tick
+
+    @classmethod
+    def ttl_of(cls, options: O) -> str | timedelta | Duration | None:
+        """The time to live of a key, where it depends on the options. Gives `ttl`, if not overridden."""
+        return cls.ttl
+
+    @classmethod
+    def state_definition(cls, options: O) -> str:
+        """A short text of all options that decide what the state means, such as `the sums of field amount`.
+
+        It is stored with the state. State that was stored with another text is refused, and a message names both.
+        Gives an empty text, which is not compared, if not overridden.
+        """
+        return ""
+
+    @classmethod
+    def entries(cls, state: Mapping[K, Any]) -> Iterable[Mapping[str, Any]]:
+        """The entries of a state, as they are printed and exported: mappings with `key`, `value` and other fields.
+
+        Override it if the keys and values of the state are not for readers. An entry may have any fields besides.
+        """
+        return ({"key": key, "value": value} for key, value in state.items())
 
     @classmethod
     def migrate(cls, state: State[K, Any], from_version: int) -> None:

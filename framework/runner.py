@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from framework.borders import describe, is_plugin_failure
+from framework.durations import duration_text
 from framework.embedded.broker import EMBEDDED_SESSION_TIMEOUT_MS, EmbeddedBroker, PatientAssignor, is_embedded
 from framework.embedded.feed import Feed
 from framework.embedded.inputs import InputRecord
@@ -23,7 +24,10 @@ from framework.options import parse_options
 from framework.plugins import Plugins, ProcessorSpec
 from framework.policy import ErrorPolicy, OnError, OnMissingState, OnOutOfRange, OnStall, Start
 from framework.records import TopicPartition
+from framework.runtime.allocator import keep_freed_memory
 from framework.runtime.collector import quiet_collector
+from framework.runtime.counts import Counts
+from framework.runtime.declarations import state_definition
 from framework.runtime.definition import Definition
 from framework.runtime.event_times import TimeSettings
 from framework.runtime.failure_log import FailureLog
@@ -66,6 +70,7 @@ class RunSettings:
     on_missing_state: OnMissingState = "stop"
     on_error: OnError = "stop"
     dead_letter_topic: str | None = None
+    late_topic: str | None = None
     retries: int = 0
     retry_backoff: float = 0.1
     isolation_level: str = "read_committed"
@@ -128,8 +133,20 @@ class Runner:
         return (
             f"state: exactly once · outputs: at least once · bad record: {self._policy} · "
             f"offset out of range: {settings.on_out_of_range} · missing state: {settings.on_missing_state} · "
-            f"store: {where}"
+            f"{self._time_guarantee()}store: {where}"
         )
+
+    def _time_guarantee(self) -> str:
+        """The part for event time; empty if no plugin uses it and no record is refused for its time."""
+        topic, max_future = self.settings.late_topic, self.settings.event_time.max_future
+        text = ""
+        if any(definition.time.is_used for definition in self._definitions):
+            text += f"late record: {'drop' if topic is None else f'send to {topic}'} · "
+        for idle_after in sorted({each.time.idle_after or 0 for each in self._definitions if each.time.is_used} - {0}):
+            text += f"event time of a partition without records for {duration_text(idle_after)}: by the clock · "
+        if max_future is not None:
+            text += f"time ahead of the machine's clock by more than {duration_text(max_future)}: bad record · "
+        return text
 
     async def run(self) -> None:
         """Run to the end. Raises `FrameworkError`; SIGINT and SIGTERM end it without an error."""
@@ -178,6 +195,7 @@ class Runner:
                 await stack.enter_async_context(self._feeding(servers, self.worker, cluster, settings.records))
             stack.callback(self._start_failure_log().close)
             await watched.enter_async_context(watchdog)  # until all is closed: a store may never answer
+            keep_freed_memory()
             stack.enter_context(quiet_collector())
             try:
                 await self.worker.run()
@@ -197,10 +215,10 @@ class Runner:
         cluster = await connect(client, settings.topics, settings.connect_timeout, creates_topics=embedded)
         if isinstance(settings.topics, re.Pattern) and not cluster.partitions:
             self._check_may_wait(settings.topics)
-        if settings.dead_letter_topic is not None:
+        for topic in filter(None, (settings.dead_letter_topic, settings.late_topic)):
             await connect(
                 client,
-                [settings.dead_letter_topic],
+                [topic],
                 settings.connect_timeout,
                 creates_topics=embedded,
                 operation="WRITE",
@@ -284,6 +302,8 @@ class Runner:
             formats=formats,
             time=TimeSettings.of(spec.cls, options, settings.event_time, formats.value, time.time),
             on_error=self._policy,
+            on_records_late=self._on_records_late,
+            state_definition=state_definition(spec.cls, options),
             keeps_rows=self._store_class.keeps_rows,
             on_records_failed=self._on_records_failed,
         )
@@ -307,8 +327,9 @@ class Runner:
 
     def _summary_since(self, began: float) -> Summary:
         """The summary without the figures that the store has."""
-        applied, failed = self.worker.assignment.counts if self.worker is not None else (0, 0)
-        return Summary(applied, failed, asyncio.get_running_loop().time() - began, None, None)
+        counts = self.worker.assignment.counts if self.worker is not None else Counts()
+        seconds = asyncio.get_running_loop().time() - began
+        return Summary(counts.applied, counts.failed, seconds, None, None, counts.late, counts.failed_timers)
 
     async def _summarize(self, store: Store, run_io: IOThread, began: float) -> Summary:
         summary = self._summary_since(began)
@@ -336,6 +357,9 @@ class Runner:
         self.settings.plugins.observers.records_failed(
             plugin=plugin, partition=partition, errors=errors, on_error=self._policy.on_error
         )
+
+    def _on_records_late(self, plugin: str, partition: TopicPartition, offsets: Sequence[int]) -> None:
+        self.settings.plugins.observers.records_late(plugin=plugin, partition=partition, offsets=offsets)
 
     # ---- the embedded broker's feed
 
@@ -398,11 +422,22 @@ class Runner:
 
 
 def _error_policy(settings: RunSettings) -> ErrorPolicy:
-    policy = ErrorPolicy(settings.on_error, settings.dead_letter_topic, settings.retries, settings.retry_backoff)
+    policy = ErrorPolicy(
+        settings.on_error,
+        settings.dead_letter_topic,
+        settings.retries,
+        settings.retry_backoff,
+        settings.late_topic,
+    )
     if policy.dead_letter_topic is not None and _is_read(policy.dead_letter_topic, settings.topics):
         raise UsageError(
             f"dead letters cannot go to {policy.dead_letter_topic}, which this run reads: they would fail again "
             "without end; name another --dead-letter-topic"
+        )
+    if policy.late_topic is not None and _is_read(policy.late_topic, settings.topics):
+        raise UsageError(
+            f"late records cannot go to {policy.late_topic}, which this run reads: they would be late again without "
+            "end; name another --late-topic"
         )
     return policy
 

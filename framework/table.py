@@ -59,11 +59,18 @@ _add_counts: Final[Any] = Counter.update  # in C for any dict
 
 
 def _copied(value: Any) -> Any:
-    """A deep copy. A shallow copy is enough, and faster, if a container holds only values that cannot change."""
-    kind = type(value)
-    if kind in _CONTAINERS and _IMMUTABLE.issuperset(map(type, value.values() if kind is dict else value)):
-        return kind(value)
+    """A deep copy. Copies of one level, or of two, are enough and faster if nothing below can change."""
+    if _is_flat(value):
+        return type(value)(value)
+    if type(value) is list and all(type(item) in _IMMUTABLE or _is_flat(item) for item in value):
+        return [item if type(item) in _IMMUTABLE else type(item)(item) for item in value]
     return copy.deepcopy(value)
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether it is a container of values that cannot change."""
+    kind = type(value)
+    return kind in _CONTAINERS and _IMMUTABLE.issuperset(map(type, value.values() if kind is dict else value))
 
 
 def _check_key(key: Any) -> None:

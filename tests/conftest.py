@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from framework.embedded.broker import PARTITIONS
 from framework.records import Record
@@ -15,6 +16,12 @@ from tests.brokers.jars import jars_missing
 from tests.brokers.traffic import create_topic, make_topic_by_asking
 from tests.brokers.traffic import produce as produce_records
 from tests.brokers.traffic import read_topic as read_records
+
+# No test depends on how fast a machine is.
+settings.register_profile(
+    "without-deadline", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("without-deadline")
 
 _RUNG = pytest.StashKey[Rung]()
 _PASSED_RUNGS = pytest.StashKey[dict[str, str]]()

@@ -216,7 +216,8 @@ def install_what_is_shared(folder: Path) -> None:
 def test_every_python_block_is_run() -> None:
     commands = " ".join(command for block in of_all_pages("console") for command, _ in block.commands)
     tried = {"titles.py", "test_counts", "Visits", "framework_processors", "framework_hex.py", "test_hex.py"}
-    tried |= {"absent.py", "test_absent.py"}
+    tried |= {"absent.py", "test_absent.py", "page_views.py", "test_page_views.py"}
+    tried |= {"seen_once.py", "test_seen_once.py"}
     """By the tests below, and by `install_what_is_shared`."""
     for block in of_all_pages("python"):
         assert block.name in tried or f"--plugin {block.name} " in commands, block
@@ -256,7 +257,12 @@ def test_the_tests_that_are_shown_pass(defined_by: Defined) -> None:
 
 @pytest.mark.parametrize(
     ("page", "shown", "tests"),
-    [("docs/formats.md", "framework_hex.py", "test_hex.py"), ("docs/time.md", "absent.py", "test_absent.py")],
+    [
+        ("docs/formats.md", "framework_hex.py", "test_hex.py"),
+        ("docs/time.md", "absent.py", "test_absent.py"),
+        ("docs/time.md", "page_views.py", "test_page_views.py"),
+        ("docs/time.md", "seen_once.py", "test_seen_once.py"),
+    ],
 )
 def test_the_code_that_is_shown_passes_the_tests_that_are_shown(
     page: str, shown: str, tests: str, tmp_path: Path

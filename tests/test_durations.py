@@ -93,4 +93,4 @@ def test_it_is_shown_as_it_is_written_and_copied_as_it_is() -> None:
 
 
 def test_plugins_info_tells_it() -> None:
-    assert str(describe_options(_Options)[0]) == "after (duration, default Duration('5m'))"
+    assert str(describe_options(_Options)[0]) == "after (duration, default 5m)"

@@ -1,5 +1,6 @@
 """Times in fields, and times in messages."""
 
+import importlib.util
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from framework import event_time
 from framework.event_time import EARLIEST, LATEST, event_time_of, time_text
 
 MOMENT = 1_357_034_400_000
@@ -77,3 +79,25 @@ def test_a_zone_does_not_lead_out_of_the_calendar() -> None:
 def test_a_time_that_no_calendar_has_is_shown_as_a_number() -> None:
     assert time_text(LATEST) == "9999-12-31T23:59:59.999Z"
     assert time_text(LATEST + 1) == f"{LATEST + 1} ms"
+
+
+# ---- the two ways to find the earliest and the latest time
+
+speedups = importlib.util.find_spec("framework_speedups")
+
+
+def test_the_extent_is_found_in_c_wherever_that_is_installed() -> None:
+    assert (event_time.extent is event_time.plain_extent) == (speedups is None)
+
+
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers() | st.booleans(), min_size=1, max_size=8),
+    st.sampled_from([list, tuple]),
+)
+def test_the_extent_is_that_of_min_and_max(times: list[int], kind: type[Any]) -> None:
+    assert event_time.extent(kind(times)) == (min(times), max(times))
+
+
+def test_nothing_has_no_extent() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        event_time.extent([])

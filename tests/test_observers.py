@@ -37,6 +37,10 @@ class Watching:
         self.told.append((errors, on_error))
 
     @hookimpl
+    def framework_records_late(self, offsets: Any) -> None:
+        self.told.append(offsets)
+
+    @hookimpl
     def framework_gap(self, partition: TopicPartition, first: int, stop: int) -> None:
         self.told.append((partition, first, stop))
 
@@ -71,8 +75,9 @@ def test_each_observer_is_told_what_it_asks_for():
     all_of_them.released(**unit, last_offset=5)
     all_of_them.checkpoint_saved(**unit, last_offset=5, changes=2)
     all_of_them.records_failed(**unit, errors={}, on_error="skip")
+    all_of_them.records_late(**unit, offsets=[3, 5])
     all_of_them.gap(**unit, first=3, stop=5)
-    assert watching.told == [("keycount", 7), 5, 2, ({}, "skip"), (("orders", 3), 3, 5)]
+    assert watching.told == [("keycount", 7), 5, 2, ({}, "skip"), [3, 5], (("orders", 3), 3, 5)]
 
 
 def test_every_hook_that_observes_can_be_called():

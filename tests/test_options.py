@@ -120,5 +120,5 @@ def test_options_are_described() -> None:
     assert described[3:6] == [
         ("tags", "list[str]", False, [], ""),
         ("limits", "dict[str, int]", False, {}, ""),
-        ("field", "str | None", False, None, ""),
+        ("field", "str", False, None, ""),
     ]

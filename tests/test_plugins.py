@@ -13,6 +13,7 @@ import pytest
 
 from framework import API_VERSION, Options, PluginError, Processor, TopicPartition, UsageError, hookspecs
 from framework.codecs.json import JsonCodec
+from framework.locate import SHIPPED
 from framework.plugins import check_processor_class, discover, load
 from framework.stores.sqlite import SqliteStore
 
@@ -690,3 +691,8 @@ def test_discover_shows_all_that_is_installed_and_what_is_wrong(twins: Site) -> 
 def test_the_shipped_plugins_are_found_like_any_other() -> None:
     names = {spec.name: spec.cls.__module__ for spec in load(["keycount", "framework-sumbykey:sumbykey"]).processors}
     assert names == {"keycount": "framework_keycount", "sumbykey": "framework_sumbykey"}
+
+
+def test_the_plugins_of_the_repository_are_known_by_name() -> None:
+    folder = Path(__file__).parents[1] / "plugins"
+    assert sorted(SHIPPED) == sorted(each.parent.name for each in folder.glob("*/pyproject.toml"))

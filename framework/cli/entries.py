@@ -2,18 +2,20 @@
 
 import heapq
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from framework.borders import describe, is_plugin_failure, located
 from framework.codecs.json import JsonCodec
-from framework.errors import CodecError, UsageError
+from framework.errors import CodecError, PluginError, UsageError
 from framework.keys import show
+from framework.processor import Processor
 from framework.stores import Unit
 
-__all__ = ["Entry", "entry_line", "entry_rows", "keys_named", "ordered", "shown"]
+__all__ = ["Entry", "entries_of", "entry_line", "entry_rows", "keys_named", "ordered", "shown"]
 
 _JSON: Final = JsonCodec()
 _NUMBERS: Final = frozenset({bool, int, float, Decimal})
@@ -29,10 +31,35 @@ class Entry(NamedTuple):
     unit: Unit
     key: Any
     value: Any
+    fields: Mapping[str, Any] | None = None
+    """All fields to print, key and value among them, if the plugin names others too; else None."""
+
+
+def entries_of(unit: Unit, state: Mapping[Any, Any], processor: type[Processor] | None) -> list[Entry]:
+    """The entries of a state as its processor names them; without a processor, as they are stored.
+
+    Raises `PluginError` if the processor cannot name them.
+    """
+    if processor is None or processor.entries.__func__ is Processor.entries.__func__:  # type: ignore[attr-defined]
+        return [Entry(unit, key, value) for key, value in state.items()]
+    try:
+        return [Entry(unit, fields["key"], fields["value"], fields) for fields in processor.entries(state)]
+    except BaseException as error:
+        if not is_plugin_failure(error):
+            raise
+        raise PluginError(
+            f"plugin {unit.plugin} cannot read the state of {unit}: {located(describe(error), error)}; use the version "
+            "of the plugin that wrote it"
+        ) from error
 
 
 def entry_line(entry: Entry, *of_unit: str) -> bytes:
-    """A JSON object with these attributes of the unit, then key and value; what JSON lacks is as in codec json."""
+    """A JSON object with these attributes of the unit, then key and value, or the fields that the plugin names.
+
+    What JSON lacks is as in codec json.
+    """
+    if entry.fields is not None:
+        return b"%b, %b" % (_line_head(entry.unit, of_unit), _JSON.encode(dict(entry.fields))[1:])
     return b'%b, "key": %b, "value": %b}' % (
         _line_head(entry.unit, of_unit),
         _JSON.encode(entry.key),
@@ -45,7 +72,7 @@ def _line_head(unit: Unit, of_unit: tuple[str, ...]) -> bytes:
     return _JSON.encode({name: getattr(unit, name) for name in of_unit})[:-1]
 
 
-def keys_named(keys: Collection[Any], text: str) -> list[Any]:
+def keys_named(keys: Iterable[Any], text: str) -> list[Any]:
     """The keys that a user may mean by `text`: written as in a table, or as JSON, where an array is a tuple, too."""
     meant = {text, *_json_key(text)}
     return [key for key in keys if key in meant or (type(key) is not str and shown(key) == text)]
@@ -69,20 +96,22 @@ def ordered(
 ) -> list[Entry]:
     """The first `limit` entries: by value, the greatest first, where all values are numbers; else by key.
 
-    `by` names a field to take in place of each value: dots reach into objects, numbers into lists. Entries without the
+    `by` names a field to take in place of each value: dots reach into objects, numbers into lists. Entries with fields
+    that their plugin names are ordered by key, and then stay in the plugin's order; `by` may name one of these fields.
+    Entries without the
     field, or with None in it, come last. With it, and with `top`, the order is by value: of numbers, or of texts or
     times that are all of one type. Raises `UsageError` for other values, and for a field that no value has.
     """
     if by is not None:
         return _ordered_by(entries, limit, by)
     values = [entry.value for entry in entries]
-    if not top and not set(map(type, values)) <= _NUMBERS:
+    if not top and (any(entry.fields for entry in entries) or not set(map(type, values)) <= _NUMBERS):
         return _by_key(entries)[:limit]
     return _by_value(entries, values, limit, None)
 
 
 def _ordered_by(entries: Sequence[Entry], limit: int | None, by: str) -> list[Entry]:
-    values = [_field(entry.value, by) for entry in entries]
+    values = [_field_of(entry, by) for entry in entries]
     if entries and all(value is None for value in values):
         first = entries[0]
         raise UsageError(f"--by {by}: the value of {shown(first.key)} has no such field{_fields_of(first.value)}")
@@ -105,6 +134,10 @@ def _by_value(entries: Sequence[Entry], values: Sequence[Any], limit: int | None
         return _greatest(entries, values, limit, may_be_nan=False)
     except TypeError as error:  # times with and without a time zone
         raise UsageError(f"the values cannot be ordered: {error}; leave --top and --by out") from error
+
+
+def _field_of(entry: Entry, path: str) -> Any:
+    return entry.fields[path] if entry.fields and path in entry.fields else _field(entry.value, path)
 
 
 def _field(value: Any, path: str) -> Any:
@@ -171,17 +204,25 @@ def _mixed_key_order(entry: Entry) -> tuple[bool, Any, str]:
 
 
 def entry_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Rows of keys and values; where a key is in several partitions, with the partition too."""
-    keys = {(type(entry.key), entry.key) for entry in entries}
+    """Rows of the fields; where a key, with its other fields, is in several partitions, with the partition too."""
     quoted = any(not isinstance(entry.key, str | None) for entry in entries)
-    several = len(keys) < len(entries)
-    rows = [{"key": shown(key, quoted=quoted), "value": shown(value)} for _, key, value in entries]
-    if not several:
+    rows = [_row(entry, quoted) for entry in entries]
+    if len({_identity(entry) for entry in entries}) == len(entries):
         return rows
     return [
         {"partition": f"{entry.unit.topic}-{entry.unit.partition}", **row}
         for entry, row in zip(entries, rows, strict=True)
     ]
+
+
+def _row(entry: Entry, quoted: bool) -> dict[str, Any]:
+    fields = entry.fields or {"key": entry.key, "value": entry.value}
+    return {name: shown(value, quoted=quoted and name == "key") for name, value in fields.items()}
+
+
+def _identity(entry: Entry) -> Any:
+    others = {name: shown(value) for name, value in (entry.fields or {}).items() if name not in ("key", "value")}
+    return type(entry.key), entry.key, tuple(others.items())
 
 
 def shown(value: Any, *, quoted: bool = False) -> str:

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from click.core import ParameterSource
 
-from framework.cli.entries import Entry, entry_line, entry_rows, ordered
+from framework.cli.entries import entries_of, entry_line, entry_rows, ordered
 from framework.cli.formats import format_choice, format_options
 from framework.cli.inputs import input_text_options
 from framework.cli.options import (
@@ -111,6 +111,12 @@ _OF_INPUT: Final = ("input_key", "input_format", "input_delimiter", "input_encod
     "--dead-letter-topic",
     metavar="T",
     help="Topic to which failed records are sent, each with its reason. --on-error dead-letter needs it.",
+)
+@framework_option(
+    "--late-topic",
+    metavar="T",
+    help="Topic to which late records are sent: those that come after their windows have closed. By default, they are "
+    "counted and dropped.",
 )
 @framework_option(
     "--retries",
@@ -320,7 +326,7 @@ def _generated(stop_at_end: bool) -> Iterator[InputRecord]:
 
 def _print_result(runner: Runner, *, as_json: bool) -> None:
     for name, tasks in groupby(sorted(runner.tasks, key=lambda task: task.unit), lambda task: task.unit.plugin):
-        entries = [Entry(task.unit, *item) for task in tasks for item in task.view().items()]
+        entries = [entry for task in tasks for entry in entries_of(task.unit, task.view(), task.definition.processor)]
         if as_json:
             for entry in entries:
                 click.echo(entry_line(entry, "plugin", "topic", "partition"))

@@ -14,13 +14,16 @@ import click
 
 from framework._closest import closest
 from framework.changes import fold_rows
-from framework.cli.entries import Entry, entry_line, entry_rows, keys_named, ordered
+from framework.cli.entries import Entry, entries_of, entry_line, entry_rows, keys_named, ordered
 from framework.cli.options import Group, framework_option, group_option, store_options
 from framework.cli.stores import open_store, store_location
 from framework.cli.tables import print_table, terminal_width
 from framework.errors import StateCorruptError, StateIncompatibleError, UsageError
-from framework.plugins import load
-from framework.stores import STATE_TABLE, Store, StoredUnit, Unit
+from framework.event_time import time_text
+from framework.plugins import installed_processor, load
+from framework.processor import Processor
+from framework.runtime.timers import stored_timers
+from framework.stores import STATE_TABLE, TIMERS_TABLE, Store, StoredUnit, Unit
 
 __all__ = ["state", "unit_rows"]
 
@@ -133,6 +136,7 @@ def list_state(
     metavar="N",
     help="Show at most N keys; 0 shows all. The default is 100 on a terminal, and 0 elsewhere or with --json.",
 )
+@framework_option("--timers", "of_timers", is_flag=True, help="Show the timers that are set, the next one first.")
 @_json_option
 @click.pass_context
 def show(
@@ -149,41 +153,79 @@ def show(
     top: int | None,
     by: str | None,
     limit: int | None,
+    of_timers: bool,
     as_json: bool,
 ) -> None:
     """Show the state of PLUGIN, a row for each key.
 
     If all values are numbers, the greatest come first. Otherwise, rows are ordered by key.
+    With --timers, show the timers of PLUGIN instead, in the order of their times.
 
     \b
     Examples:
       framework state show keycount --top 10
       framework state show keycount --key JFK
       framework state show stats --top 10 --by total
+      framework state show absent --timers --limit 10
     """
     if top is not None and limit is not None:
         raise UsageError("--top and --limit both say how many keys to show; leave one out")
+    if of_timers and (top is not None or by is not None):
+        raise UsageError("--timers shows timers in the order of their times; use --limit, and leave --top and --by out")
     with closing(open_store(store_location(ctx, store, state_dir), store_options)) as opened:
         units = _units_of(plugin, _Selection(group, topic, partition), opened)
-        entries = [entry for stored in units for entry in _entries(opened, stored, key)]
-    rows = ordered(entries, top or _limit(limit, as_json), by=by, top=top is not None)
+        processor = installed_processor(plugin)
+        entries = [
+            entry
+            for stored in units
+            for entry in _named(key, _timers(opened, stored) if of_timers else _entries(opened, stored, processor))
+        ]
+    if of_timers:
+        rows = sorted(entries, key=lambda timer: (timer.value, timer.unit))[: _limit(limit, as_json)]
+    else:
+        rows = ordered(entries, top or _limit(limit, as_json), by=by, top=top is not None)
     if as_json:
         click.echo(b"[" + b",".join(b"\n  " + entry_line(entry, "topic", "partition") for entry in rows) + b"\n]")
     elif rows:
         print_table(entry_rows(rows))
     else:
-        nothing = "no keys yet" if key is None else f"no key {key}"
+        what = "timers" if of_timers else "keys yet"
+        nothing = f"no {what}" if key is None else f"no {'timer of ' if of_timers else ''}key {key}"
         click.echo(f"the state of {plugin} has {nothing}", err=True)
     if top is None and len(rows) < len(entries):
         sys.stdout.flush()
         click.echo(f"… and {len(entries) - len(rows):,} more; --limit 0 shows all", err=True)
 
 
-def _entries(store: Store, stored: StoredUnit, key: str | None) -> list[Entry]:
-    """The entries of a unit, or only those of the key that is written so."""
-    state = _load_state(store, stored)
-    keys = state if key is None else keys_named(state, key)
-    return [Entry(stored.unit, each, state[each]) for each in keys]
+def _entries(store: Store, stored: StoredUnit, processor: type[Processor] | None) -> list[Entry]:
+    """The entries of a unit as its plugin names them."""
+    return entries_of(stored.unit, _load_table(store, stored, STATE_TABLE), processor)
+
+
+def _timers(store: Store, stored: StoredUnit) -> list[Entry]:
+    """The timers of a unit. The value of each is what they are ordered by: its time in milliseconds, and its name."""
+    return [
+        Entry(
+            stored.unit,
+            timer.key,
+            (timer.time, timer.name),
+            {
+                "key": timer.key,
+                "name": timer.name,
+                "time": time_text(timer.time),
+                "clock": "wall" if timer.is_wall else "event",
+            },
+        )
+        for timer in stored_timers(_load_table(store, stored, TIMERS_TABLE).items())
+    ]
+
+
+def _named(key: str | None, entries: list[Entry]) -> list[Entry]:
+    """Those of the key that is written so; all without a key."""
+    if key is None:
+        return entries
+    named = set(keys_named((entry.key for entry in entries), key))
+    return [entry for entry in entries if entry.key in named]
 
 
 def _limit(limit: int | None, as_json: bool) -> int | None:
@@ -219,22 +261,23 @@ def export(
       framework state export keycount > counts.ndjson
     """
     with closing(open_store(store_location(ctx, store, state_dir), store_options)) as opened:
+        processor = installed_processor(plugin)
         for stored in _units_of(plugin, _Selection(group, topic, partition), opened):
-            for item in _load_state(opened, stored).items():
-                sys.stdout.buffer.write(entry_line(Entry(stored.unit, *item), "plugin", "topic", "partition") + b"\n")
+            for entry in _entries(opened, stored, processor):
+                sys.stdout.buffer.write(entry_line(entry, "plugin", "topic", "partition") + b"\n")
 
 
 # Stores and what is in them
 
 
-def _load_state(store: Store, stored: StoredUnit) -> dict[Any, Any]:
+def _load_table(store: Store, stored: StoredUnit, name: str) -> dict[Any, Any]:
     if stored.description is None:
         return {}
     try:
         codec = load([]).codec(stored.description.codec)()
     except UsageError as error:
         raise StateIncompatibleError(f"{stored.unit} cannot be read: {error}; install the plugin with it") from error
-    rows = (row for table, row in store.load(stored.unit) if table == STATE_TABLE)
+    rows = (row for table, row in store.load(stored.unit) if table == name)
     try:
         return fold_rows(codec, rows)
     except StateCorruptError as error:

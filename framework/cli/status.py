@@ -134,6 +134,10 @@ class StatusText:
         parts.append(f"{now.applied:,} applied")
         if now.failed:
             parts.append(f"{now.failed:,} failed")
+        if now.late:
+            parts.append(f"{now.late:,} late")
+        if now.failed_timers:
+            parts.append(f"{now.failed_timers:,} timers failed")
         return " · ".join([*parts, *self._fed()])
 
     def _waiting(self, now: Figures) -> str:
@@ -182,5 +186,9 @@ def log_summary(summary: Summary) -> None:
     if summary.keys is not None and summary.bytes is not None:
         parts.append(f"keys: {summary.keys:,} · stored: {decimal(summary.bytes)}")
     parts.append(f"records failed: {summary.failed:,}")
+    if summary.late:
+        parts.append(f"late: {summary.late:,}")
+    if summary.failed_timers:
+        parts.append(f"timers failed: {summary.failed_timers:,}")
     fields = {**asdict(summary), "seconds": round(summary.seconds, 3), "records_per_second": round(rate, 1)}
     log.info("%s", " · ".join(parts), extra=fields)

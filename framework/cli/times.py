@@ -15,6 +15,12 @@ def time_options(command: F) -> F:
     """The options about event time. Arguments: those of `time_choice`."""
     for option in (
         framework_option(
+            "--idle-after",
+            type=DURATION,
+            help="Once a partition had no record for that long, its event time follows this machine's clock, that much "
+            "behind it. So timers fire and windows close without new records. By default, only records move time.",
+        ),
+        framework_option(
             "--max-future",
             type=DURATION,
             help="A record whose event time is further ahead of this machine's clock is a bad record, because it would "
@@ -43,6 +49,7 @@ def time_choice(given: dict[str, Any]) -> EventTimeChoice:
         field=given.pop("event_time"),
         out_of_order=_milliseconds(given.pop("out_of_order")),
         max_future=_milliseconds(given.pop("max_future")),
+        idle_after=_milliseconds(given.pop("idle_after")),
     )
 
 

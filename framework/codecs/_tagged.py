@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 from types import NoneType
 from typing import Any, Final
 from uuid import UUID
@@ -26,6 +26,7 @@ MAX_NESTING: Final = 100
 """Largest depth of nested containers. It is below the limits of both libraries."""
 
 _LEAVES: Final = frozenset({NoneType, bool, int, float, str, bytes, date, timedelta, Decimal, UUID})
+_LEAVES_AND_TUPLES: Final = _LEAVES | {tuple}
 _CONTAINERS: Final = frozenset({list, tuple, set, frozenset, dict})
 _MUTABLE: Final = frozenset({list, dict, set})
 _MAY_BE_NAN: Final = frozenset({float, Decimal})
@@ -156,7 +157,7 @@ def _visit_hashed(items: Collection[Any], step: str, contents: Contents, depth: 
 def _visit_all(items: Collection[Any], labels: Iterable[Any], step: str, contents: Contents, depth: int) -> set[type]:
     found = set(map(type, items))
     contents.values |= found
-    if not found <= _LEAVES:
+    if not (found <= _LEAVES or _are_flat_tuples(items, found, contents, depth)):
         for label, item in zip(labels, items, strict=True):
             try:
                 _visit(item, contents, depth)
@@ -164,6 +165,18 @@ def _visit_all(items: Collection[Any], labels: Iterable[Any], step: str, content
                 refused.add_step(step.format(show(label)))
                 raise
     return found
+
+
+def _are_flat_tuples(items: Collection[Any], kinds: set[type], contents: Contents, depth: int) -> bool:
+    """Whether each item is a leaf or a tuple of leaves. Such tuples are usual keys; this is faster than `_visit`."""
+    if depth >= MAX_NESTING or not kinds <= _LEAVES_AND_TUPLES:
+        return False
+    tuples = items if len(kinds) == 1 else [item for item in items if type(item) is tuple]
+    found = set(map(type, chain.from_iterable(tuples)))
+    if not found <= _LEAVES:
+        return False
+    contents.values |= found
+    return True
 
 
 def _refused_for_both_places(value: Any, container: Any) -> _RefusedError:

@@ -4,6 +4,7 @@ A value of a type that msgpack lacks is written as an extension type, numbered a
 value in msgpack. Lone surrogates in a str are written as bytes that a strict UTF-8 reader refuses.
 """
 
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -25,6 +26,12 @@ _READING: Final[dict[str, Any]] = {
 }
 _MAPS: Final = frozenset(bytes([byte]) for byte in (*range(0x80, 0x90), 0xDE, 0xDF))
 _PAIR: Final = b"\x92"
+
+_ext_type: Final = partial(tuple.__new__, msgpack.ExtType)
+"""Makes an `ExtType` of its code and data without checking them, in a third of the time; *measured*."""
+
+_PLAIN_PACKER: Final = msgpack.Packer(strict_types=True, unicode_errors="surrogatepass")
+"""For values of msgpack's own types. To make a packer takes longer than to pack a small tuple; *measured*."""
 
 _MOST_BYTES: Final = 2**31 - 1
 """Most bytes that msgpack's `Unpacker` reads."""
@@ -70,7 +77,12 @@ def _pack(value: Any) -> bytes:
 def _extend(value: Any) -> msgpack.ExtType:
     """Write a value that msgpack lacks, such as an int beyond 64 bits."""
     tag = _TAG_OF[type(value)]
-    return msgpack.ExtType(tag.code, _pack(tag.to_plain(value)))
+    plain = tag.to_plain(value)
+    try:
+        packed = _PLAIN_PACKER.pack(plain)
+    except (TypeError, ValueError, OverflowError):  # it holds a value that msgpack lacks, too
+        packed = _pack(plain)
+    return _ext_type((tag.code, packed))
 
 
 def _unpack(data: bytes) -> Any:

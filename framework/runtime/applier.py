@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from framework.borders import describe, is_plugin_failure
 from framework.errors import InternalError
+from framework.event_time import NO_EVENT_TIME
 from framework.processor import Processor
 from framework.progress import Progress
 from framework.records import Batch, Record
@@ -17,9 +18,12 @@ from framework.runtime.anchor import checksum_of
 from framework.runtime.attempt import Attempt
 from framework.runtime.decoding import Decoder
 from framework.runtime.definition import Definition
+from framework.runtime.expiry import Expiry
 from framework.runtime.failures import Failures, Refusal, Retry
 from framework.runtime.limits import Limits
 from framework.runtime.outbox import Outbox
+from framework.runtime.ports import LogEnd
+from framework.runtime.silence import Silence
 from framework.runtime.slices import Caution, Pieces
 from framework.runtime.timers import UnitTimers
 from framework.runtime.watermark import Watermark
@@ -55,6 +59,8 @@ class Memory:
     timers: UnitTimers
     watermark: Watermark
     outbox: Outbox
+    expiry: Expiry | None
+    """None if keys live for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class Applier:
         self._many_outputs = max(1, limits.piece_outputs // 2)
         self._pieces = Pieces(limits.first_piece_records, limits.piece_records, self._many_outputs)
         self._looks = Pieces(1, limits.look_records, self._many_outputs)
+        self._silence = Silence(host.clock)
         self._deadline = 0.0
         """Time of the next turn of the event loop, on the task's clock in seconds."""
 
@@ -161,7 +168,7 @@ class Applier:
         self.is_whole = False
         self._begin_turn()
         try:
-            if await self._fire_due(breathe):
+            if await self._expire_due(breathe) and await self._fire_due(breathe):
                 await self._apply_pieces(raw, breathe)
         except (Retry, Missing, Refusal):
             self._finish()
@@ -169,13 +176,16 @@ class Applier:
         self._finish()
 
     async def fire(self, breathe: Breathe) -> None:
-        """Let the timers fire that are due, by the watermark and by the wall clock. Awaits and raises as `apply`."""
-        if not self.has_due_timers or self.failures.is_waiting:
+        """Let keys expire and timers fire that are due, by the watermark and by the wall clock.
+
+        Awaits and raises as `apply`.
+        """
+        if not self.has_due_work or self.failures.is_waiting:
             return
         self.is_whole = False
         self._begin_turn()
         try:
-            if await self._fire_due(breathe):
+            if await self._expire_due(breathe) and await self._fire_due(breathe):
                 await self._fire_due(breathe, wall=True)
         except (Retry, Refusal):
             self._finish()
@@ -183,27 +193,60 @@ class Applier:
         self._finish()
 
     @property
-    def has_due_timers(self) -> bool:
-        """Whether any timer is due, by the watermark or by the wall clock."""
-        return any(self.memory.timers.is_due(self._now(wall=wall), wall=wall) for wall in (False, True))
+    def has_due_work(self) -> bool:
+        """Whether any timer is due, by the watermark or by the wall clock, or any key has to be looked at."""
+        return self._is_due(self.memory.watermark.time) or self.memory.timers.is_due(self._now(wall=True), wall=True)
+
+    def _is_due(self, until: int) -> bool:
+        memory = self.memory
+        return memory.timers.is_due(until, wall=False) or (memory.expiry is not None and memory.expiry.is_due(until))
+
+    def idle_step(self, end: LogEnd | None) -> int | None:
+        """The time to which the watermark has to go because no record has come for long; None if it stays.
+
+        `end`: the end of the log, according to the broker's last answer. The step must be stored before `fire`, so that
+        a crash cannot put it to another place among the records.
+        """
+        settings, watermark = self._host.definition.time, self.memory.watermark
+        if settings.idle_after is None or watermark.time == NO_EVENT_TIME or not settings.is_used:
+            return None
+        if not self._silence.has_lasted(settings.idle_after / 1000, self.position, end) or self.has_due_work:
+            return None
+        time = settings.rule.after(self._now(wall=True) - settings.idle_after)
+        return time if time > watermark.time and self._is_due(time) else None
 
     def _now(self, *, wall: bool) -> int:
         return int(self._host.definition.time.wall() * 1000) if wall else self.memory.watermark.time
 
-    def _advance_watermark(self, time: int) -> None:
+    def advance_watermark(self, time: int) -> None:
         """Move the watermark to `time`, in milliseconds since the epoch. No timer fires yet."""
         memory = self.memory
         memory.watermark.advance(time)
         memory.processor.event_time = memory.timers.event_time = memory.watermark.time
+        if memory.expiry is not None:
+            memory.expiry.event_time = memory.watermark.time
 
     async def _fire_due(self, breathe: Breathe, *, wall: bool = False) -> bool:
         """Let timers fire until none is due. Returns whether the task still runs then."""
         until, timers, offset = self._now(wall=wall), self.memory.timers, self._progress.last_offset
         while timers.is_due(until, wall=wall):
             timer, error = await self._attempt.timer(offset, wall=wall)
-            if error is not None:
+            if error is not None and not self._attempt.split(timer):
                 self.failures.fail_timer(timer, offset, error)
                 timers.delete(timer.key, name=timer.name)
+            if self._is_pause_due() and not await self._pause(breathe):
+                return False
+        return True
+
+    async def _expire_due(self, breathe: Breathe) -> bool:
+        """Remove the keys that have expired by the watermark. Returns whether the task still runs then."""
+        expiry, until = self.memory.expiry, self.memory.watermark.time
+        return expiry is None or not expiry.is_due(until) or await self._expire(until, breathe)
+
+    async def _expire(self, until: int, breathe: Breathe) -> bool:
+        """Remove the keys that expire before a record of the time `until`. Returns whether the task still runs then."""
+        expiry = self.memory.expiry
+        while expiry is not None and expiry.step(until, self._host.limits.noted_at_once):
             if self._is_pause_due() and not await self._pause(breathe):
                 return False
         return True
@@ -267,14 +310,21 @@ class Applier:
         await self._apply_run(batch.slice(begin, len(batch)) if begin else batch, raw, breathe)
 
     async def _apply_run(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
-        """Apply decoded records. `raw` has them as bytes. If the processor uses time, timers fire between them."""
+        """Apply decoded records. `raw` has them as bytes. If the processor uses time, timers fire between them.
+
+        If keys have a time to live, they expire before the record that moves the watermark.
+        """
         begin = 0
         if self._host.definition.time.is_used:
             for stop, time in self.memory.watermark.steps(batch.timestamps):
-                await self._apply_some(batch.slice(begin, stop), raw, breathe)
-                if self._progress.last_offset < batch.offsets[stop - 1]:
-                    return  # the task no longer runs
-                self._advance_watermark(time)
+                if self.memory.expiry is not None:
+                    before = batch.slice(begin, stop - 1)
+                    if not (await self._apply_some(before, raw, breathe) and await self._expire(time, breathe)):
+                        return
+                    begin = stop - 1
+                if not await self._apply_some(batch.slice(begin, stop), raw, breathe):
+                    return
+                self.advance_watermark(time)
                 if not (self._host.is_running() and await self._fire_due(breathe)):
                     return
                 if stop < len(batch) and self._is_pause_due() and not await self._pause(breathe):
@@ -282,8 +332,11 @@ class Applier:
                 begin = stop
         await self._apply_some(batch.slice(begin, len(batch)) if begin else batch, raw, breathe)
 
-    async def _apply_some(self, batch: Batch, raw: Batch, breathe: Breathe) -> None:
-        """Apply decoded records on the fast path, or with undo after a failure."""
+    async def _apply_some(self, batch: Batch, raw: Batch, breathe: Breathe) -> bool:
+        """Apply decoded records on the fast path, or with undo after a failure.
+
+        Returns whether all were applied; if not, the task no longer runs.
+        """
         by_batch = self._host.definition.processor.process_batch is not Processor.process_batch
         if not len(batch):
             pass
@@ -298,6 +351,7 @@ class Applier:
             await self._apply_records_carefully(batch, raw, breathe)
         if self._host.is_running():
             self._advance(self._progress.last_offset, batch.end)
+        return not len(batch) or self._progress.last_offset >= batch.offsets[-1]
 
     def _apply_batch(self, batch: Batch, raw: Batch) -> None:
         memory = self.memory
@@ -430,10 +484,10 @@ class Applier:
 
     def _try_slice(self, piece: Batch, raw: Batch) -> tuple[int, BaseException | None]:
         """Apply all records of a slice, or none. Returns as `Attempt.batch` does."""
-        skipped = self.failures.skipped
+        left_out = self.failures.left_out
         got_through, error = self._attempt.batch(piece, lambda refused: self._skip_refused(piece, raw, refused))
         if error is None:
-            self.applied += len(piece) - (self.failures.skipped - skipped)
+            self.applied += len(piece) - (self.failures.left_out - left_out)
             self._advance(piece.offsets[-1], piece.end)
         return got_through, error
 
@@ -453,9 +507,8 @@ class Applier:
 
     def _skip_refused(self, batch: Batch, raw: Batch, refused: Mapping[int, Exception]) -> Exception | None:
         """Skip the records that `process_batch` refused. Returns the first error if each must be handled alone."""
-        if self.failures.looks_at_each:
-            return refused[min(refused)]
-        for position, error in sorted(refused.items()):
-            offset = batch.offsets[position]
-            self.failures.refuse(raw, offset, self.failures.record_error(offset, batch.keys[position], error), error)
-        return None
+        first = self.failures.to_handle_alone(refused)
+        if first is None:
+            for position, error in sorted(refused.items()):
+                self.failures.leave_out(raw, batch.offsets[position], batch.keys[position], error)
+        return first

@@ -3,13 +3,18 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import Any
 
 from framework.records import TopicPartition
+from framework.runtime.counts import Counts
 from framework.runtime.definition import Definition
+from framework.runtime.expiry import Expiry
 from framework.runtime.lifecycle import Lifecycle
 from framework.runtime.limits import Limits
 from framework.runtime.task import PartitionTask, TaskStatus
 from framework.stores import Description, Unit
+from framework.table import Table
 
 __all__ = ["Assignment"]
 
@@ -41,7 +46,7 @@ class Assignment:
         self._limits = limits
         self._assigned: dict[TopicPartition, list[PartitionTask]] | None = None
         self._warm: dict[Unit, PartitionTask] = {}
-        self._counts_of_freed = (0, 0)
+        self._counts_of_freed = Counts()
         self._freeing: set[asyncio.Task[None]] = set()
 
     @property
@@ -71,10 +76,10 @@ class Assignment:
         return found
 
     @property
-    def counts(self) -> tuple[int, int]:
-        """How many records this process has applied, and how many it has skipped, also where others go on now."""
-        counts = [self._counts_of_freed, *(task.counts for task in [*self.tasks, *self._warm.values()])]
-        return sum(applied for applied, _ in counts), sum(skipped for _, skipped in counts)
+    def counts(self) -> Counts:
+        """How many records this process has applied and left out, also where others go on now."""
+        tasks = [*self.tasks, *self._warm.values()]
+        return reduce(Counts.plus, (task.counts for task in tasks), self._counts_of_freed)
 
     def take_up(self, partitions: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, Sequence[PartitionTask]]:
         """Begin a new assignment. Returns the tasks to load, by partition.
@@ -94,7 +99,11 @@ class Assignment:
     def _task(self, definition: Definition, partition: TopicPartition, partitions: int) -> PartitionTask:
         unit = Unit(self.group, definition.name, *partition)
         description = Description(
-            definition.codec.name, definition.processor.state_version, partitions, self._cluster_id
+            definition.codec.name,
+            definition.processor.state_version,
+            partitions,
+            self._cluster_id,
+            definition.state_definition,
         )
         task = self._warm.get(unit)
         if task is None or task.status is not TaskStatus.RELEASED:  # it failed after it was released
@@ -117,14 +126,12 @@ class Assignment:
         To free millions of keys at once would block the event loop.
         """
         memories = [task.applier.memory for task in tasks if task.applier is not None]
-        tables = [table for memory in memories for table in (memory.table, memory.timers.table)]
+        tables: list[Table[Any, Any] | Expiry] = []
+        for memory in memories:
+            tables += [memory.table, memory.timers.table, *([memory.expiry] if memory.expiry else [])]
         for task in tasks:
             task.drop()
-        applied, skipped = self._counts_of_freed
-        self._counts_of_freed = (
-            applied + sum(task.counts[0] for task in tasks),
-            skipped + sum(task.counts[1] for task in tasks),
-        )
+        self._counts_of_freed = reduce(Counts.plus, (task.counts for task in tasks), self._counts_of_freed)
 
         async def free() -> None:
             while tables:

@@ -92,6 +92,23 @@ class Attempt:
         self._keep()
         return timer, None
 
+    def split(self, timer: Timer) -> bool:
+        """Replace a timer that failed by those of `Processor.split_timer`. Returns whether there are any.
+
+        If the processor fails at that, there are none. Raises as `check_state`.
+        """
+        mark = self._begin()
+        try:
+            keys = list(self._processor.split_timer(timer, self._table))
+            self._timers.replace(timer, keys)
+        except BaseException as error:
+            if not is_plugin_failure(error):
+                raise
+            self._undo(mark, error)
+            return False
+        self._keep()
+        return bool(keys)
+
     def _begin(self) -> int:
         self._table.begin_undo()
         self._timers.begin_undo()

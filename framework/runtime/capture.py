@@ -12,6 +12,7 @@ from framework.changes import base_row, changes_row
 from framework.codecs import Codec
 from framework.errors import CodecError
 from framework.runtime.aliases import Aliases
+from framework.runtime.expiry import NotedTable
 from framework.runtime.limits import Limits
 from framework.stores import Changes
 from framework.table import Table, stored_key
@@ -56,7 +57,7 @@ class Capture:
         self._base_keys = None
         self._base_bytes, self._row_bytes = base_bytes, row_bytes
 
-    async def take(self, table: Table[Any, Any], budget: BaseBudget) -> Changes:
+    async def take(self, table: Table[Any, Any] | NotedTable, budget: BaseBudget) -> Changes:
         """Take the changes since the last call out of the table. Returns them encoded.
 
         Raises `CodecError`, with the key, for a value that the codec cannot encode, and `TallyError` for a tallied

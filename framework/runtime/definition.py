@@ -1,6 +1,6 @@
 """Definition: the processor and its settings, which all tasks of a plugin share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,3 +31,8 @@ class Definition:
     on_records_failed: Callable[[str, TopicPartition, Mapping[int, ProcessingError]], None]
     """Called with the plugin's name, the partition, and the errors of records that failed for good, by offset. Called
     at most once for each batch, and once more for each timer that fails. Raises nothing."""
+    on_records_late: Callable[[str, TopicPartition, Sequence[int]], None] = lambda plugin, partition, offsets: None
+    """Called with the plugin's name, the partition, and the offsets of late records, at most once for each batch.
+    Raises nothing."""
+    state_definition: str = ""
+    """As `Processor.state_definition`."""

@@ -51,7 +51,7 @@ class Ending:
     async def _is_own_end(self, ends: Mapping[TopicPartition, int]) -> bool:
         """Whether all partitions of this worker are applied and stored up to their ends."""
         tasks = self._assignment.tasks
-        if not all(_has_come(ends, task, task.position) and not task.live.has_due_timers for task in tasks):
+        if not all(_has_come(ends, task, task.position) and not task.live.has_due_work for task in tasks):
             return False
         if not all(_has_come(ends, task, task.stored.position) for task in tasks):
             await self._saver.save(self._assignment.with_status(TaskStatus.RUNNING))

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from framework.borders import describe, is_plugin_failure, located
-from framework.durations import parse_duration
-from framework.errors import PluginError, RecordError
-from framework.event_time import RECORD, EventTimeChoice, event_time_of, time_text
+from framework.borders import is_plugin_failure
+from framework.durations import Duration, parse_duration
+from framework.errors import PluginError, RecordError, UsageError
+from framework.event_time import RECORD, EventTimeChoice, event_time_of, extent, time_text
 from framework.fields import FieldPath
 from framework.formats import Format
 from framework.formats.json import Json, JsonDecimal, TypedJson
 from framework.formats.text import Bytes, Utf8
 from framework.processor import Processor
 from framework.records import Batch
+from framework.runtime.declarations import declared
 from framework.runtime.watermark import WatermarkRule
 
 __all__ = ["EventTimes", "TimeSettings"]
@@ -48,7 +49,7 @@ class EventTimes:
         bad: _Bad = {}
         if self._path is None:
             times = raw.timestamps
-            if len(times) and min(times) < 0:
+            if len(times) and extent(times)[0] < 0:
                 bad = {at: ValueError("it has no timestamp") for at, time in enumerate(times) if time < 0}
         else:
             times = self._times_of_field(self._path, raw, values, undecoded, bad)
@@ -87,7 +88,7 @@ class EventTimes:
 
     def _check_future(self, times: Sequence[int], bad: _Bad, max_future: int) -> None:
         latest = int(self._wall() * 1000) + max_future
-        if max(times) > latest:
+        if extent(times)[1] > latest:
             for position, time in enumerate(times):
                 if time > latest:
                     bad[position] = ValueError(
@@ -112,6 +113,10 @@ class TimeSettings:
     rule: WatermarkRule
     wall: Callable[[], float]
     """The wall clock, in seconds since the epoch."""
+    ttl: int | None = None
+    """The time to live of a key of the state; None: for ever."""
+    idle_after: int | None = None
+    """How long a partition has no records until the watermark follows the wall clock; None: it never does."""
 
     @classmethod
     def of(
@@ -123,29 +128,32 @@ class TimeSettings:
         wall: Callable[[], float],
     ) -> "TimeSettings":
         """Raises `UsageError` for choices that cannot be used, and `PluginError` for declarations that cannot."""
-        is_used = processor.uses_event_time or processor.on_timer is not Processor.on_timer
-        tick = _declared(processor, "tick", _tick_of(processor, options))
-        if not tick:
-            raise PluginError(f"{processor.__name__}: the tick of the watermark is longer than 0")
+        chosen_ttl = declared(processor, "ttl_of", options)
+        ttl = None if chosen_ttl is None else _longer_than_0(processor, "ttl", chosen_ttl)
+        idle_after = choice.idle_after
+        if idle_after == 0:
+            raise UsageError("--idle-after must be longer than 0")
+        if idle_after is None and processor.idle_after is not None:
+            idle_after = _longer_than_0(processor, "idle_after", processor.idle_after)
+        is_used = processor.uses_event_time or processor.on_timer is not Processor.on_timer or ttl is not None
+        tick = _longer_than_0(processor, "tick", declared(processor, "tick_of", options))
         out_of_order = choice.out_of_order
         if out_of_order is None:
-            out_of_order = _declared(processor, "out_of_order", processor.out_of_order)
+            out_of_order = _milliseconds(processor, "out_of_order", processor.out_of_order)
         field = choice.field or processor.event_time_field
         event_times = EventTimes(field, value_format, is_used=is_used, max_future=choice.max_future, wall=wall)
-        return cls(is_used, event_times, WatermarkRule(tick, out_of_order), wall)
+        return cls(is_used, event_times, WatermarkRule(tick, out_of_order), wall, ttl, idle_after)
 
 
-def _tick_of(processor: type[Processor], options: Any) -> str | timedelta:
+def _longer_than_0(processor: type[Processor], name: str, value: str | timedelta | Duration) -> int:
+    milliseconds = _milliseconds(processor, name, value)
+    if not milliseconds:
+        raise PluginError(f"{processor.__name__}.{name} must be longer than 0")
+    return milliseconds
+
+
+def _milliseconds(processor: type[Processor], name: str, value: str | timedelta | Duration) -> int:
     try:
-        return processor.tick_of(options)
-    except BaseException as error:
-        if not is_plugin_failure(error):
-            raise
-        raise PluginError(f"{processor.__name__}.tick_of failed: {located(describe(error), error)}") from error
-
-
-def _declared(processor: type[Processor], name: str, value: str | timedelta) -> int:
-    try:
-        return parse_duration(value)
+        return value if isinstance(value, Duration) else parse_duration(value)
     except (ValueError, TypeError, AttributeError) as error:
         raise PluginError(f"{processor.__name__}.{name}: {error}") from error

@@ -3,14 +3,14 @@
 import logging
 import math
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from framework.borders import describe, located, message_of, shown
 from framework.dead_letters import to_dead_letter
-from framework.errors import OutputError, ProcessingError, RecordError
+from framework.errors import LateRecordError, OutputError, ProcessingError, RecordError
 from framework.event_time import time_text
-from framework.records import Batch
+from framework.records import Batch, Record
 from framework.runtime.definition import Definition
 from framework.runtime.outbox import Outbox
 from framework.stores import Unit
@@ -43,21 +43,32 @@ class Failures:
     def __init__(self, unit: Unit, definition: Definition, outbox: Outbox, clock: Callable[[], float]) -> None:
         self.skipped = 0
         """Records that were not applied, because they failed for good."""
+        self.late = 0
+        """Records that were not applied, because they came too late."""
+        self.timers = 0
+        """Timers that were skipped, because they failed for good."""
         self._unit = unit
         self._definition = definition
         self._outbox = outbox
         self._clock = clock
         self._errors: dict[int, ProcessingError] = {}
+        self._late_offsets: list[int] = []
         self._failing: int | Timer = -1
         """Offset of the record that failed last, or the timer."""
         self._tries = 0
         self._retry_at = -math.inf
 
     @property
-    def looks_at_each(self) -> bool:
-        """Whether a record that `process_batch` refuses must be looked at alone."""
+    def left_out(self) -> int:
+        """Records that were not applied."""
+        return self.skipped + self.late
+
+    def to_handle_alone(self, refused: Mapping[int, Exception]) -> Exception | None:
+        """The first error of records that `process_batch` refused, by position, if each must be handled alone."""
         policy = self._definition.on_error
-        return policy.on_error == "stop" or bool(policy.retries)
+        if policy.on_error != "stop" and not policy.retries:
+            return None
+        return next((refused[at] for at in sorted(refused) if not isinstance(refused[at], LateRecordError)), None)
 
     @property
     def is_waiting(self) -> bool:
@@ -78,8 +89,26 @@ class Failures:
 
         `raw` has the record as bytes. Raises `Retry` or `Refusal`; where it returns, the record is skipped.
         """
-        self._try_again(offset, f"offset {offset}", error)
-        self.refuse(raw, offset, self.record_error(offset, key, error), error)
+        if not isinstance(error, LateRecordError):
+            self._try_again(offset, f"offset {offset}", error)
+        self.leave_out(raw, offset, key, error)
+
+    def leave_out(self, raw: Batch, offset: int, key: Any, error: BaseException) -> None:
+        """A record failed for good or is late: do with it what the policy says.
+
+        Raises `Refusal`; where it returns, the record is skipped.
+        """
+        if isinstance(error, LateRecordError):
+            self._leave_late(raw, offset, error)
+        else:
+            self.refuse(raw, offset, self._record_error(offset, key, error), error)
+
+    def _leave_late(self, raw: Batch, offset: int, error: LateRecordError) -> None:
+        topic = self._definition.on_error.late_topic
+        if topic is not None:
+            self._outbox.add(to_dead_letter(topic, _record_at(raw, offset), self._unit.plugin, error))
+        self._late_offsets.append(offset)
+        self.late += 1
 
     def fail_timer(self, timer: Timer, offset: int, error: BaseException) -> None:
         """A timer failed after the record at `offset`, and was undone: try it again later, or do as the policy says.
@@ -102,6 +131,7 @@ class Failures:
         refusal.__cause__ = error
         if policy.on_error == "stop":
             raise Refusal(refusal) from error
+        self.timers += 1
 
     def _try_again(self, failing: int | Timer, place: str, error: BaseException) -> None:
         """Raises `Retry` if the policy has another retry for this record or timer."""
@@ -122,11 +152,11 @@ class Failures:
         if policy.on_error == "stop":
             raise Refusal(error) from cause
         if policy.dead_letter_topic is not None:
-            record = raw[bisect_left(raw.offsets, offset)]
-            self._outbox.add(to_dead_letter(policy.dead_letter_topic, record, self._unit.plugin, cause))
+            letter = to_dead_letter(policy.dead_letter_topic, _record_at(raw, offset), self._unit.plugin, cause)
+            self._outbox.add(letter)
         self.skipped += 1
 
-    def record_error(self, offset: int, key: Any, error: BaseException) -> RecordError:
+    def _record_error(self, offset: int, key: Any, error: BaseException) -> RecordError:
         """The error of a record that its plugin failed on."""
         text = _text_of(error)
         place = f"{self._unit.topic_partition} offset {offset}, key {shown(key)}"
@@ -138,10 +168,17 @@ class Failures:
         return result
 
     def report(self) -> None:
-        """Tell the observers of what failed for good since the last call."""
+        """Tell the observers of what failed for good and what was late since the last call."""
         if self._errors:
             errors, self._errors = self._errors, {}
             self._definition.on_records_failed(self._unit.plugin, self._unit.topic_partition, errors)
+        if self._late_offsets:
+            offsets, self._late_offsets = self._late_offsets, []
+            self._definition.on_records_late(self._unit.plugin, self._unit.topic_partition, offsets)
+
+
+def _record_at(raw: Batch, offset: int) -> Record:
+    return raw[bisect_left(raw.offsets, offset)]
 
 
 def _text_of(error: BaseException) -> str:

@@ -22,6 +22,10 @@ class Figures:
     """Records that this process has applied since it began."""
     failed: int
     """Records that it has skipped because they failed for good."""
+    late: int
+    """Records that it has left out because they were late."""
+    failed_timers: int
+    """Timers that it has skipped because they failed for good."""
     is_assigned: bool
     """Whether the group has told what this worker has to do."""
     partitions: int
@@ -51,12 +55,14 @@ def read_figures(
     `loaded`: how many bytes of the states are loaded, of how many, while they are.
     """
     tasks = assignment.tasks
-    applied, failed = assignment.counts
+    counts = assignment.counts
     partitions = {task.partition for task in tasks}
     return Figures(
         at=asyncio.get_running_loop().time(),
-        applied=applied,
-        failed=failed,
+        applied=counts.applied,
+        failed=counts.failed,
+        late=counts.late,
+        failed_timers=counts.failed_timers,
         is_assigned=assignment.is_known,
         partitions=len(partitions),
         loading=len({task.partition for task in tasks if _is_loading(task)}),
@@ -92,6 +98,10 @@ class Summary:
     """Keys of the states as they are stored; None where the store was not asked."""
     bytes: int | None
     """Size of these states in the store; None where the store was not asked."""
+    late: int = 0
+    """Records that were left out because they were late."""
+    failed_timers: int = 0
+    """Timers that were skipped because they failed for good."""
 
     @property
     def records_per_second(self) -> float:

@@ -9,6 +9,7 @@ from framework.borders import describe, is_plugin_failure, located
 from framework.errors import PluginError, UsageError
 from framework.formats import Format, Part
 from framework.processor import Processor
+from framework.runtime.declarations import declared
 from framework.runtime.writers import MakeFormat, Writers
 
 __all__ = ["FormatChoice", "Formats", "output_formats"]
@@ -48,7 +49,8 @@ class Formats:
     def of(cls, processor: type[Processor], options: Any, choice: FormatChoice, make: MakeFormat) -> "Formats":
         """Raises `UsageError` for formats and options that cannot be used, and `PluginError` if one cannot be made."""
         key = make(choice.key or processor.key_format, "key", options=choice.key_options)
-        value = make(choice.value or processor.value_format_of(options), "value", options=choice.value_options)
+        values = choice.value or declared(processor, "value_format_of", options)
+        value = make(values, "value", options=choice.value_options)
         outputs = output_formats(processor, choice, make)
         return cls(key, value, outputs, Writers(outputs, make))
 

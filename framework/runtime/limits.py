@@ -48,6 +48,8 @@ class Limits:
     """Number of tallied keys to add to their values without a turn of the event loop; takes one or two milliseconds."""
     listed_at_once: int = 100_000
     """Number of keys to list for a new base without a turn of the event loop."""
+    noted_at_once: int = 5_000
+    """Number of keys to note or to expire without a look at the clock; takes some milliseconds."""
     freed_at_once: int = 20_000
     """Number of keys to free without a turn of the event loop; takes some milliseconds."""
 
@@ -55,8 +57,9 @@ class Limits:
     fold_seconds: float = 0.05
     """Time of one step of loading, in seconds. Other calls to the store get a turn between two steps."""
 
-    timers_at_once: int = 5_000
-    """Number of loaded timers to order by time without a turn of the event loop; takes some milliseconds."""
+    indexed_at_once: int = 5_000
+    """Number of loaded timers, or keys that expire, to order by time without a turn of the event loop; takes some
+    milliseconds."""
 
     # the loop
     fetch_seconds: float = 0.2

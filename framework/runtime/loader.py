@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from framework.runtime.ports import LogRange, Source
 from framework.runtime.task import PartitionTask, TaskStatus
 from framework.runtime.timers import UnitTimers
 from framework.runtime.witness import Testimony, check_testimony, commits_of, without_foreign
-from framework.stores import STATE_TABLE, TIMERS_TABLE, Claim, Store, StoredUnit, Unit
+from framework.stores import EXPIRY_TABLE, STATE_TABLE, TIMERS_TABLE, Claim, Store, StoredUnit, Unit
 
 __all__ = ["Loader", "OnRestored"]
 
@@ -137,17 +137,25 @@ class Loader:
         if task.holds(claim):
             task.keep(claim)
             return
-        tables: _Tables = {STATE_TABLE: {}, TIMERS_TABLE: {}}
+        tables: _Tables = {STATE_TABLE: {}, TIMERS_TABLE: {}, EXPIRY_TABLE: {}}
         if claim.previous is not None:
             try:
                 await self._fold(task, claim, claim.previous, tables, progress)
             except StateCorruptError as error:
                 raise StateCorruptError(f"{task.unit}: {error}") from error
         timers = UnitTimers(tables[TIMERS_TABLE], can_fire=task.can_fire)
-        entries = iter(tables[TIMERS_TABLE].items())
-        while timers.index(entries, self.limits.timers_at_once):  # noqa: ASYNC110 - it is work, not waiting
+        await self._in_pieces(timers.index, tables[TIMERS_TABLE].items())
+        expiry = task.new_expiry(claim.previous, tables[EXPIRY_TABLE])
+        if expiry is not None:
+            await self._in_pieces(expiry.index, tables[EXPIRY_TABLE].items())
+            if len(tables[STATE_TABLE]) != len(tables[EXPIRY_TABLE]):
+                await self._in_pieces(expiry.adopt, tables[STATE_TABLE])
+        task.load(claim, tables[STATE_TABLE], timers, expiry)
+
+    async def _in_pieces(self, step: Callable[[Iterator[Any], int], int], entries: Iterable[Any]) -> None:
+        left = iter(entries)
+        while step(left, self.limits.indexed_at_once):  # noqa: ASYNC110 - it is work, not waiting
             await asyncio.sleep(0)
-        task.load(claim, tables[STATE_TABLE], timers)
 
     async def _fold(
         self, task: PartitionTask, claim: Claim, stored: StoredUnit, tables: "_Tables", progress: "_Progress"

@@ -96,6 +96,9 @@ class Source(Protocol):
     def release(self, partition: TopicPartition, position: int) -> None:
         """Return records of this partition, from `position` on. Does nothing if it was revoked meanwhile."""
 
+    def log_ends(self) -> Mapping[TopicPartition, LogEnd]:
+        """The ends of the assigned partitions' logs, as the broker's last answers told them, as far as it has."""
+
     async def log_ranges(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, LogRange]:
         """The offsets that the log of each partition holds, with the topic's id if the broker tells it."""
 

@@ -1,5 +1,6 @@
 """The partition task: the state machine of one unit. It does no I/O of its own."""
 
+import asyncio
 import enum
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +25,9 @@ from framework.records import Record, TopicPartition
 from framework.runtime.anchor import checksum_of
 from framework.runtime.applier import Applier, Host, Memory
 from framework.runtime.capture import BaseBudget, Capture
+from framework.runtime.counts import Counts
 from framework.runtime.definition import Definition
+from framework.runtime.expiry import Expiry, NotedTable
 from framework.runtime.lifecycle import Lifecycle
 from framework.runtime.limits import Limits
 from framework.runtime.outbox import Outbox
@@ -33,6 +36,7 @@ from framework.runtime.slices import Caution
 from framework.runtime.timers import UnitTimers
 from framework.runtime.watermark import Watermark
 from framework.stores import (
+    EXPIRY_TABLE,
     ROW_FORMAT,
     STATE_TABLE,
     TIMERS_TABLE,
@@ -59,6 +63,8 @@ class TaskStatus(enum.Enum):
     RELEASED = "released"
     FAILED = "failed"
 
+
+_TABLES: Final = (STATE_TABLE, TIMERS_TABLE, EXPIRY_TABLE)
 
 _NEXT: Final[Mapping[TaskStatus, frozenset[TaskStatus]]] = {
     TaskStatus.ASSIGNED: frozenset({TaskStatus.LOADING, TaskStatus.RELEASED, TaskStatus.FAILED}),
@@ -112,7 +118,7 @@ class PartitionTask:
         self._stored_event_time: Mapping[TopicPartition, int] = {}
         self.applier: Applier | None = None
         """The memory; None if nothing is loaded."""
-        self._stored_counts = self._captured_counts = (0, 0)
+        self._stored_counts = self._captured_counts = Counts()
         self._unsaved = False
         self._captures: Mapping[str, Capture] = {}
         """By the name of the table."""
@@ -153,11 +159,12 @@ class PartitionTask:
         return self.applier is not None and self.applier.failures.is_waiting
 
     @property
-    def counts(self) -> tuple[int, int]:
-        """Numbers of records that this process has applied and skipped."""
+    def counts(self) -> Counts:
+        """What this process has applied and left out."""
         if self.applier is None:
             return self._stored_counts
-        return self.applier.applied, self.applier.failures.skipped
+        failures = self.applier.failures
+        return Counts(self.applier.applied, failures.skipped, failures.late, failures.timers)
 
     @property
     def can_be_stored(self) -> bool:
@@ -225,10 +232,17 @@ class PartitionTask:
         for name, capture in self._captures.items():
             _begin(capture, claim.previous, name)
 
-    def load(self, claim: Claim, data: dict[Any, Any], timers: UnitTimers | None = None) -> None:
+    def load(
+        self,
+        claim: Claim,
+        data: dict[Any, Any],
+        timers: UnitTimers | None = None,
+        expiry: Expiry | None = None,
+    ) -> None:
         """Make new memory from what was stored at the claim, and migrate the state if needed.
 
-        `data`: the state. `timers`: None for no timers. The memory takes both over. Raises `PluginError` if the
+        `data`: the state. `timers`: None for no timers. `expiry`: None for the times of no writes. The memory takes all
+        of them over. Raises `PluginError` if the
         processor cannot be made, and `StateIncompatibleError` if it fails to migrate.
         """
         self.drop()
@@ -236,24 +250,44 @@ class PartitionTask:
         progress = stored.own_progress if stored else Progress()
         self.epoch, self.version, self.stored = claim.epoch, stored.version if stored else 0, progress
         self._stored_event_time = stored.event_time if stored else {}
-        applied, skipped = self._stored_counts
-        self.applier = Applier(self._host, self._new_memory(stored, data, timers), progress, applied)
-        self.applier.failures.skipped = skipped
-        self._captures = {name: self._new_capture(stored, name) for name in (STATE_TABLE, TIMERS_TABLE)}
+        counts = self._stored_counts
+        memory = self._new_memory(stored, data, timers, expiry)
+        self.applier = Applier(self._host, memory, progress, counts.applied)
+        failures = self.applier.failures
+        failures.skipped, failures.late, failures.timers = counts.failed, counts.late, counts.failed_timers
+        self._captures = {name: self._new_capture(stored, name) for name in _TABLES}
         if stored and stored.description:
             self._migrate(stored.description.state_version)
+        if memory.expiry is not None:
+            memory.expiry.watch(memory.table)
+        elif stored and EXPIRY_TABLE in stored.tables:  # an earlier version of the plugin had a time to live
+            self._captures[EXPIRY_TABLE].rewrites = stored.tables[EXPIRY_TABLE].keys > 0
 
-    def _new_memory(self, stored: StoredUnit | None, data: dict[Any, Any], timers: UnitTimers | None) -> Memory:
+    def _new_memory(
+        self, stored: StoredUnit | None, data: dict[Any, Any], timers: UnitTimers | None, expiry: Expiry | None
+    ) -> Memory:
         timers = UnitTimers(can_fire=self.can_fire) if timers is None else timers
-        time = stored.event_time.get(self.partition, NO_EVENT_TIME) if stored else NO_EVENT_TIME
-        timers.event_time = time
+        timers.event_time = time = self._event_time(stored)
+        if expiry is None:
+            expiry = self.new_expiry(stored)
+            if expiry is not None:
+                expiry.adopt(iter(data), len(data))
         return Memory(
             self._lifecycle.make(self.unit, self.definition, timers, time),
             Table(data),
             timers,
             Watermark(self.definition.time.rule, time),
             Outbox(self.unit.plugin, self.partition, self.definition.formats.writers),
+            expiry,
         )
+
+    def new_expiry(self, stored: StoredUnit | None, data: dict[Any, int] | None = None) -> Expiry | None:
+        """The expiry of a stored unit, with its stored table `data`; None if keys live for ever."""
+        ttl = self.definition.time.ttl
+        return None if ttl is None else Expiry(ttl, data, event_time=self._event_time(stored))
+
+    def _event_time(self, stored: StoredUnit | None) -> int:
+        return stored.event_time.get(self.partition, NO_EVENT_TIME) if stored else NO_EVENT_TIME
 
     def _new_capture(self, stored: StoredUnit | None, name: str) -> Capture:
         definition, host = self.definition, self._host
@@ -276,6 +310,9 @@ class PartitionTask:
                 "state is unchanged"
             ) from error
         self.live.is_whole = self._captures[STATE_TABLE].rewrites = True
+        expiry = self.live.memory.expiry
+        if expiry is not None:
+            expiry.adopt(iter(self.view()), len(self.view()))
 
     async def open(self) -> None:
         """Open the processor after the state is loaded, unless it is open.
@@ -350,10 +387,10 @@ class PartitionTask:
             raise InternalError(f"{self.unit}: the memory cannot be stored now")
         memory, progress = applier.memory, applier.progress
         memory.timers.store_counters()
-        tables = {STATE_TABLE: memory.table, TIMERS_TABLE: memory.timers.table}
-        changed = {name: table for name, table in tables.items() if table.is_changed or self._captures[name].rewrites}
+        tables = self._tables(memory)
         event_time = {} if memory.watermark.time == NO_EVENT_TIME else {self.partition: memory.watermark.time}
-        if progress.position == self.stored.position and not changed and event_time == self._stored_event_time:
+        is_same = not any(self._has_changed(name, table) for name, table in tables.items())
+        if progress.position == self.stored.position and is_same and event_time == self._stored_event_time:
             return None
         if len(memory.outbox):
             raise InternalError(f"{self.unit}: a checkpoint was begun before all outputs were sent")
@@ -362,8 +399,11 @@ class PartitionTask:
         budget = budget or BaseBudget(self._host.limits.base_keys)
         changes = {}
         try:
-            for name, table in {STATE_TABLE: memory.table, **changed}.items():
-                changes[name] = await self._captures[name].take(table, budget)
+            while memory.expiry is not None and memory.expiry.state.note(self._host.limits.noted_at_once):  # noqa: ASYNC110 - work
+                await asyncio.sleep(0)
+            for name, table in tables.items():
+                if name == STATE_TABLE or self._has_changed(name, table):
+                    changes[name] = await self._captures[name].take(table, budget)
         except (CodecError, TallyError) as error:
             self.fail()
             raise type(error)(self._not_stored(error, progress)) from error
@@ -376,6 +416,15 @@ class PartitionTask:
             tables=changes,
             event_time=event_time,
         )
+
+    def _tables(self, memory: Memory) -> dict[str, Table[Any, Any] | NotedTable]:
+        tables: dict[str, Table[Any, Any] | NotedTable] = {TIMERS_TABLE: memory.timers.table}
+        if memory.expiry is None:
+            return {STATE_TABLE: memory.table, **tables, EXPIRY_TABLE: Table()}
+        return {STATE_TABLE: memory.expiry.state, **tables, EXPIRY_TABLE: memory.expiry.table}
+
+    def _has_changed(self, name: str, table: Table[Any, Any] | NotedTable) -> bool:
+        return table.is_changed or self._captures[name].rewrites
 
     def _not_stored(self, error: FrameworkError, progress: Progress) -> str:
         return (
@@ -407,6 +456,11 @@ def _difference(old: Description, new: Description, *, can_migrate: bool) -> str
         return (
             f"has state_version {old.state_version}, the plugin has {new.state_version} and no migrate(); "
             "install the older plugin, or start a new --group"
+        )
+    if old.state_definition and new.state_definition and old.state_definition != new.state_definition:
+        return (
+            f"was built with {old.state_definition}, but the plugin here has {new.state_definition}; "
+            "run with the earlier options, or start a new --group"
         )
     if old.partitions != new.partitions:
         return (

@@ -1,7 +1,7 @@
-"""The timers of a unit: a table, and for each of the two clocks a heap of the times at which timers are due."""
+"""The timers of a unit: a table, and for each of the two clocks a queue of the times at which timers are due."""
 
-from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush
+from collections.abc import Collection, Iterable, Iterator
+from functools import partial
 from itertools import count, islice
 from operator import index
 from typing import Any, Final
@@ -9,6 +9,7 @@ from typing import Any, Final
 from framework.borders import shown
 from framework.errors import UsageError
 from framework.event_time import NO_EVENT_TIME, check_event_time
+from framework.runtime.timer_queue import TimerEntry, TimerQueue
 from framework.table import Table
 from framework.timers import Timer, Timers
 
@@ -17,19 +18,16 @@ __all__ = ["UnitTimers", "stored_timers"]
 _COUNTERS: Final = ()
 """Key of the table's entry that is no timer: how many timers were set, and how many fired."""
 
-_Entry = tuple[int, str, int, int, Any]
-"""Time, name, number of the setting, serial number of the entry, and key of a timer. `undo` takes the number of a
-setting back, so it may come twice. Serial numbers never do, so keys are never compared."""
-
 
 class UnitTimers(Timers[Any]):
     """The timers of one unit.
 
-    `table` maps (key, name) to (time, number of the setting, whether it is for the wall clock). A heap may hold entries
-    that the table has no longer, or not yet again. They are recognised by the number, and dropped when they are due.
+    `table` maps (key, name) to (time, number of the setting, whether it is for the wall clock). A queue may hold
+    entries that the table has no longer, or not yet again. They are recognised by the number, and dropped when they are
+    due, or when there are too many of them.
     """
 
-    __slots__ = ("_can_fire", "_fired", "_heaps", "_marked", "_popped", "_serials", "_set", "event_time", "table")
+    __slots__ = ("_can_fire", "_fired", "_marked", "_popped", "_queues", "_serials", "_set", "event_time", "table")
 
     def __init__(
         self, data: dict[Any, Any] | None = None, *, can_fire: bool = True, event_time: int = NO_EVENT_TIME
@@ -46,8 +44,8 @@ class UnitTimers(Timers[Any]):
         counters: tuple[int, int] = data.get(_COUNTERS, (0, 0))
         self._set, self._fired = counters
         self.table: Table[Any, Any] = Table(data)
-        self._heaps: dict[bool, list[_Entry]] = {False: [], True: []}
-        self._popped: list[tuple[bool, _Entry]] | None = None
+        self._queues = {wall: TimerQueue(partial(self._is_stale, wall)) for wall in (False, True)}
+        self._popped: list[tuple[bool, TimerEntry]] | None = None
         """Entries that were popped since `begin_undo`; None while undo is off."""
         self._marked = (0, 0)
 
@@ -67,12 +65,24 @@ class UnitTimers(Timers[Any]):
             raise TypeError(f"the name of a timer is a str, not {shown(name)}")
         check_event_time(time)
         hash(key)  # raises before the heap has the timer
-        number, wall = self._set + 1, bool(wall)
+        wall = bool(wall)
         if not wall:  # if it fired at once, the result would depend on how records are split into batches
             time = max(time, self.event_time + 1)
-        heappush(self._heaps[wall], (time, name, number, next(self._serials), key))
+        self._add(Timer(key, name, time, wall))
+
+    def _add(self, timer: Timer) -> None:
+        key, name, time, wall = timer
+        number = self._set + 1
+        queue = self._queues[wall]
+        queue.push((time, name, number, next(self._serials), key))
         self.table[key, name] = (time, number, wall)
         self._set = number
+        if self._popped is None:
+            queue.tidy(len(self.table))
+
+    def _is_stale(self, wall: bool, entry: TimerEntry) -> bool:
+        time, name, number, _, key = entry
+        return self.table.view().get((key, name)) != (time, number, wall)
 
     def get(self, key: Any, *, name: str = "") -> int | None:
         found: tuple[int, int, bool] | None = self.table.view().get((key, name))
@@ -104,16 +114,15 @@ class UnitTimers(Timers[Any]):
         for key, found in islice(entries, most):
             seen += 1
             if key != _COUNTERS:
-                heappush(self._heaps[found[2]], (found[0], key[1], found[1], next(self._serials), key[0]))
+                self._queues[found[2]].push((found[0], key[1], found[1], next(self._serials), key[0]))
         return seen
 
     def next_time(self, *, wall: bool) -> int | None:
         """The time of the next timer, in milliseconds since the epoch; None if there is none."""
-        heap, data = self._heaps[wall], self.table.view()
-        while heap:
-            time, name, number, _, key = heap[0]
-            if data.get((key, name)) == (time, number, wall):
-                return time
+        queue = self._queues[wall]
+        while (entry := queue.first()) is not None:
+            if not self._is_stale(wall, entry):
+                return entry[0]
             self._pop(wall)
         return None
 
@@ -124,14 +133,21 @@ class UnitTimers(Timers[Any]):
 
     def take(self, *, wall: bool) -> Timer:
         """Remove the next timer and return it. Call `next_time` first; there must be one."""
-        time, name, _, _, key = self._heaps[wall][0]
+        time, name, _, _, key = self._pop(wall)
         del self.table[key, name]
-        self._pop(wall)
         self._fired += 1
         return Timer(key, name, time, wall)
 
-    def _pop(self, wall: bool) -> _Entry:
-        entry = heappop(self._heaps[wall])
+    def replace(self, timer: Timer, keys: Collection[Any]) -> None:
+        """If there are `keys`, delete this timer, and set timers of these keys for the same name and time."""
+        if keys:
+            self.delete(timer.key, name=timer.name)
+        for key in keys:
+            hash(key)
+            self._add(Timer(key, timer.name, timer.time, timer.is_wall))
+
+    def _pop(self, wall: bool) -> TimerEntry:
+        entry = self._queues[wall].pop()
         if self._popped is not None:
             self._popped.append((wall, entry))
         return entry
@@ -157,7 +173,7 @@ class UnitTimers(Timers[Any]):
         self.table.undo()
         popped, self._popped = self._popped or [], None
         for wall, entry in popped:
-            heappush(self._heaps[wall], entry)
+            self._queues[wall].push(entry)
         self._set, self._fired = self._marked
 
 

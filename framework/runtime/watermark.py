@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from framework.event_time import NO_EVENT_TIME
+from framework.event_time import NO_EVENT_TIME, extent
 
 __all__ = ["Watermark", "WatermarkRule"]
 
@@ -40,7 +40,7 @@ class Watermark:
         """
         tick, bound = self._rule.tick, self._rule.out_of_order
         reach = self.time + tick + bound  # the lowest event time that moves the watermark
-        if not event_times or (self.time != NO_EVENT_TIME and max(event_times) < reach):
+        if not event_times or (self.time != NO_EVENT_TIME and extent(event_times)[1] < reach):
             return []
         steps = []
         for position, event_time in enumerate(event_times, 1):

@@ -186,6 +186,7 @@ class Worker:
             fetching, self._fetching = self._fetching, None
             await self._apply_fetched(fetching)
         await self._fire_timers()
+        await self._step_idle()
         await self.saver.save_if_due()
         self._fenced.check()
         if await self._ending.is_reached():
@@ -304,10 +305,24 @@ class Worker:
             await self._breathe()
 
     async def _fire_timers(self) -> None:
-        """Let the timers fire that are due although no record has come."""
+        """Let timers fire and keys expire that are due although no record has come."""
         for task in self.assignment.tasks:  # the work on one may end another, so each status is read just before
-            if task.status is TaskStatus.RUNNING and task.live.has_due_timers:
+            if task.status is TaskStatus.RUNNING and task.live.has_due_work:
                 await self._let(task, task.live.fire(self._breathe))
+
+    async def _step_idle(self) -> None:
+        """Let event time go on in partitions that have had no record for long. This is stored before timers fire."""
+        if all(definition.time.idle_after is None for definition in self.assignment.definitions):
+            return
+        ends, stepping = self._source.log_ends(), []
+        for task in self.assignment.with_status(TaskStatus.RUNNING):
+            if task.can_be_stored and not task.is_waiting:
+                time = task.live.idle_step(ends.get(task.partition))
+                if time is not None:
+                    task.live.advance_watermark(time)
+                    stepping.append(task)
+        if stepping:
+            await self.saver.save(stepping)
 
     async def _let(self, task: PartitionTask, work: Awaitable[None]) -> None:
         """Let a task do its work, and do with the task what the work asks for. Send its outputs."""

@@ -35,6 +35,7 @@ from framework.records import TopicPartition
 
 __all__ = [
     "ALREADY_SAVED",
+    "EXPIRY_TABLE",
     "ROW_FORMAT",
     "SAVED",
     "STATE_TABLE",
@@ -59,6 +60,9 @@ STATE_TABLE: Final = ""
 
 TIMERS_TABLE: Final = "$timers"
 """Name of the table that holds the timers."""
+
+EXPIRY_TABLE: Final = "$expiry"
+"""Name of the table that holds the times at which the keys of the state were written last."""
 
 ROW_FORMAT: Final = 1
 """The format of rows that this framework writes; see `framework.changes`."""
@@ -94,6 +98,8 @@ class Description:
     """Number of the topic's partitions. When it changes, keys move to other partitions."""
     cluster_id: str | None
     """Id of the Kafka cluster; None if unknown."""
+    state_definition: str = ""
+    """`Processor.state_definition` of the processor that wrote the state."""
     row_format: int = ROW_FORMAT
     """Format of the rows, see `ROW_FORMAT`."""
 

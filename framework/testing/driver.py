@@ -2,11 +2,12 @@
 
 import asyncio
 import copy
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from framework.errors import UsageError
+from framework.errors import LateRecordError, UsageError
 from framework.event_time import NO_EVENT_TIME, EventTimeChoice
 from framework.output import OutputRecord
 from framework.plugins import load
@@ -14,6 +15,7 @@ from framework.processor import Options, Processor
 from framework.records import Batch, Record, TopicPartition
 from framework.runtime.attempt import Attempt
 from framework.runtime.event_times import TimeSettings
+from framework.runtime.expiry import Expiry
 from framework.runtime.formats import FormatChoice, Formats
 from framework.runtime.outbox import Outbox
 from framework.runtime.timers import UnitTimers
@@ -21,9 +23,10 @@ from framework.runtime.watermark import Watermark
 from framework.table import Table
 from framework.timers import Timer
 
-__all__ = ["Driver", "Result", "pieces", "run_processor", "to_batch"]
+__all__ = ["Driver", "Result", "Stored", "pieces", "run_processor", "stretches", "to_batch"]
 
 PARTITION = TopicPartition("test", 0)
+_AT_ONCE = 1000
 
 
 @dataclass(slots=True)
@@ -40,6 +43,10 @@ class Result:
     """The watermark, in milliseconds since the epoch; `NO_EVENT_TIME` if the processor does not use event time."""
     failed_timers: list[tuple[Timer, BaseException]] = field(default_factory=list)
     """The timers whose `on_timer` failed, and its exceptions. Only with `on_error="skip"`."""
+    written: dict[Any, int] = field(default_factory=dict)
+    """The time of the last write of each key, in milliseconds since the epoch, if keys have a time to live."""
+    late: list[int] = field(default_factory=list)
+    """The offsets of the records for which `LateRecordError` was raised or refused. Late records are no failures."""
 
 
 def run_processor(
@@ -52,17 +59,22 @@ def run_processor(
     on_error: Literal["stop", "skip"] = "stop",
     until: int | None = None,
     out_of_order: int | None = None,
+    idle: Mapping[int, int] | None = None,
 ) -> Result:
     """Apply `records` to a new instance of `processor`, and return the state and the outputs.
 
     `records`: pairs (key, value), which get the offsets 0, 1, … of partition 0 of the topic `test`; or `Record`s of one
     partition. Keys and values are given as they are after deserializing. `state`: the state before the first record.
     `batches`: the number of records that each `process_batch` gets; None runs `process` for one record after the other.
-    `on_error`: as in `framework run`; with `stop`, an exception of the processor is raised here. `until`: after the
-    last record, the watermark goes on to this time, in milliseconds since the epoch, as if a record of that event time
-    came. `out_of_order`: as `--out-of-order`, in milliseconds; None: as the processor declares. The timestamps of
-    the records are the event times. An `async def process`
-    is run to its end, so this function cannot be called where an event loop runs.
+    `on_error`: as in `framework run`; with `stop`, an exception of the processor is raised here, except
+    `LateRecordError`.
+
+    The timestamps of the records are the event times. `until`: after the last record, the watermark goes on to this
+    time, in milliseconds since the epoch, as if a record of that event time came. `idle`: the same after other records,
+    by their offsets, as with `--idle-after`. `out_of_order`: as `--out-of-order`, in milliseconds; None: as the
+    processor declares.
+
+    An `async def process` is run to its end, so this function cannot be called where an event loop runs.
 
     Raises `framework.UsageError` for records that are not of one partition in offset order and for batches without
     records, and pydantic's `ValidationError` for bad options.
@@ -70,11 +82,13 @@ def run_processor(
     if batches is not None and batches < 1:
         raise UsageError(f"a batch has at least one record, not {batches}")
     batch = to_batch(records)
-    with Driver(processor, batch.topic_partition, options, state, out_of_order=out_of_order) as driver:
-        for piece in pieces(batch, batches or 1):
-            driver.apply(piece, fast=batches is not None, skip=on_error == "skip")
-        if until is not None:
-            driver.advance(driver.time.rule.after(until), skip=on_error == "skip")
+    with Driver(processor, batch.topic_partition, options, Stored(state or {}), out_of_order=out_of_order) as driver:
+        for stretch, time in stretches(batch, idle, until):
+            for piece in pieces(stretch, batches or 1):
+                driver.apply(piece, fast=batches is not None, skip=on_error == "skip")
+            if time is not None:
+                driver.step(time)
+                driver.fire(skip=on_error == "skip")
         return driver.take_result()
 
 
@@ -106,6 +120,38 @@ def pieces(batch: Batch, size: int) -> Iterator[Batch]:
         yield batch.slice(first, min(first + size, len(batch)))
 
 
+def stretches(
+    batch: Batch, idle: Mapping[int, int] | None, until: int | None = None
+) -> Iterator[tuple[Batch, int | None]]:
+    """The batch in parts, each with the time to which the watermark goes on after it, if it does.
+
+    `idle` and `until` are as for `run_processor`. Raises `UsageError` for an offset that the batch does not have.
+    """
+    begin = 0
+    for offset, time in sorted((idle or {}).items()):
+        if offset not in batch.offsets:
+            raise UsageError(f"idle names offset {offset}, but no record has it")
+        end = bisect_left(batch.offsets, offset) + 1
+        yield batch.slice(begin, end), time
+        begin = end
+    yield batch.slice(begin, len(batch)), until
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a checkpoint holds."""
+
+    state: Mapping[Any, Any] = field(default_factory=dict)
+    timers: Mapping[Any, Any] = field(default_factory=dict)
+    """The table of timers, as `UnitTimers` has it."""
+    written: Mapping[Any, int] = field(default_factory=dict)
+    """The time of the last write of each key, in milliseconds since the epoch, if keys have a time to live."""
+    event_time: int = NO_EVENT_TIME
+    """The watermark, in milliseconds since the epoch."""
+    last_offset: int = -1
+    """The offset of the last record that was applied."""
+
+
 class Driver:
     """One instance of a processor with its state and its timers. A record or timer that fails leaves no trace.
 
@@ -117,29 +163,33 @@ class Driver:
         processor: type[Processor],
         partition: TopicPartition,
         options: Options | Mapping[str, Any] | None = None,
-        state: Mapping[Any, Any] | None = None,
+        stored: "Stored | None" = None,
         *,
         out_of_order: int | None = None,
     ) -> None:
+        """Continues from what is `stored`, if anything is."""
+        stored = stored or Stored()
         made = options if isinstance(options, Options) else processor.Options(**(options or {}))
         formats = Formats.of(processor, made, FormatChoice(), load([]).format)
         self.time = TimeSettings.of(
             processor, made, EventTimeChoice(out_of_order=out_of_order), formats.value, lambda: 0.0
         )
-        self.timers = UnitTimers(can_fire=_overrides(processor, "on_timer"))
-        self.watermark = Watermark(self.time.rule)
+        self.timers = _restored(dict(stored.timers), can_fire=_overrides(processor, "on_timer"))
+        self.watermark = Watermark(self.time.rule, stored.event_time)
         self.processor = processor(made, partition)
         self.processor.timers = self.timers
-        self.table: Table[Any, Any] = Table(copy.deepcopy(dict(state or {})))
+        self.processor.event_time = self.timers.event_time = stored.event_time
+        self.table: Table[Any, Any] = Table(copy.deepcopy(dict(stored.state)))
+        self.expiry = _expiry(self.time.ttl, stored, self.table)
+        """None if keys live for ever."""
         self.needless: list[BaseException] = []
         """Exceptions that `process_batch` raised although every record of the batch could be applied."""
         self._outbox = Outbox(processor.name or processor.__name__.lower(), partition, formats.writers)
         self._attempt = Attempt(self.processor, self.table, self.timers, self._outbox)
-        self._has_process = _overrides(processor, "process")
-        self._has_batch = _overrides(processor, "process_batch")
         self._failed: dict[int, BaseException] = {}
         self._failed_timers: list[tuple[Timer, BaseException]] = []
-        self._last_offset = -1
+        self._late: list[int] = []
+        self._last_offset = stored.last_offset
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
@@ -174,64 +224,114 @@ class Driver:
             timers,
             self.watermark.time,
             list(self._failed_timers),
+            self._written(),
+            list(self._late),
         )
 
-    def apply(self, batch: Batch, *, fast: bool, skip: bool) -> None:
+    def apply(self, batch: Batch, *, fast: bool, skip: bool, fire: bool = True) -> None:
         """Apply a batch: by `process_batch` if `fast` is true or there is no `process`, otherwise record by record.
 
         If the processor uses event time, the batch is split at the steps of the watermark, and timers fire there.
+        `fire=False` is for a batch of one record: the timers that are due are left to `fire`.
         """
         begin = 0
         for stop, time in self.watermark.steps(batch.timestamps) if self.time.is_used else ():
+            if self.expiry is not None:
+                self._apply(batch.slice(begin, stop - 1), fast, skip)
+                begin = stop - 1
+                self._expire(time)
             self._apply(batch.slice(begin, stop), fast, skip)
-            self.advance(time, skip=skip)
+            self.move(time)
+            if fire:
+                self.fire(skip=skip)
             begin = stop
-        if begin < len(batch):
-            self._apply(batch.slice(begin, len(batch)), fast, skip)
+        self._apply(batch.slice(begin, len(batch)), fast, skip)
 
-    def advance(self, time: int, *, skip: bool) -> None:
-        """Move the watermark to `time`, in milliseconds since the epoch, and let the timers fire that are due."""
+    def move(self, time: int) -> None:
+        """Move the watermark to `time`, in milliseconds since the epoch, unless it is there already."""
         self.watermark.advance(time)
         self.processor.event_time = self.timers.event_time = self.watermark.time
-        self._runner.run(self._fire(skip))
+        if self.expiry is not None:
+            self.expiry.event_time = self.watermark.time
 
-    async def _fire(self, skip: bool) -> None:
-        while self.timers.is_due(self.watermark.time, wall=False):
-            timer, error = await self._attempt.timer(self._last_offset, wall=False)
-            if error is not None:
-                if not skip:
-                    raise error
-                self._failed_timers.append((timer, error))
-                self.timers.delete(timer.key, name=timer.name)
+    def step(self, until: int) -> None:
+        """Move the watermark as a record of this event time would, in milliseconds since the epoch."""
+        time = self.time.rule.after(until)
+        if time > self.watermark.time:
+            self._expire(time)
+            self.move(time)
+
+    def _expire(self, until: int) -> None:
+        while self.expiry is not None and self.expiry.step(until, _AT_ONCE):
+            pass
+
+    def _written(self) -> dict[Any, int]:
+        if self.expiry is None:
+            return {}
+        while self.expiry.state.note(_AT_ONCE):
+            pass
+        return dict(self.expiry.table.view())
+
+    @property
+    def last_offset(self) -> int:
+        """The offset of the last record that was applied."""
+        return self._last_offset
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the watermark has reached the time of a timer."""
+        return self.timers.is_due(self.watermark.time, wall=False)
+
+    def fire(self, *, skip: bool, most: int | None = None) -> None:
+        """Let the timers fire that are due, or at most so many of them."""
+        fired = 0
+        while self.is_due and (most is None or fired < most):
+            self._runner.run(self._fire_one(skip))
+            fired += 1
+
+    async def _fire_one(self, skip: bool) -> None:
+        timer, error = await self._attempt.timer(self._last_offset, wall=False)
+        if error is not None and not self._attempt.split(timer):
+            if not skip:
+                raise error
+            self._failed_timers.append((timer, error))
+            self.timers.delete(timer.key, name=timer.name)
 
     def _apply(self, batch: Batch, fast: bool, skip: bool) -> None:
+        if not len(batch):
+            return
         self._last_offset = batch.offsets[-1]
-        if self._has_batch and (fast or not self._has_process):
+        if self._has("process_batch") and (fast or not self._has("process")):
             self._apply_batch(batch, skip)
         else:
             self._runner.run(self._apply_records(batch, skip))
+
+    def _has(self, method: str) -> bool:
+        return _overrides(type(self.processor), method)
 
     def _apply_batch(self, batch: Batch, skip: bool) -> None:
         """If `process_batch` fails, its records are applied one by one."""
         error = self._try_batch(batch, skip)
         if error is None:
             return
-        failed = len(self._failed)
-        if self._has_process:
+        left_out = len(self._failed) + len(self._late)
+        if self._has("process"):
             self._runner.run(self._apply_records(batch, skip))
         elif len(batch) == 1:
             self._fail(batch.offsets[0], error, skip)
         else:
             for piece in pieces(batch, 1):
                 self._apply_batch(piece, skip)
-        if len(self._failed) == failed:
+        if len(self._failed) + len(self._late) == left_out:
             self.needless.append(error)
 
     def _try_batch(self, batch: Batch, skip: bool) -> BaseException | None:
         def on_refused(refused: Mapping[int, Exception]) -> BaseException | None:
-            if not skip:
-                return refused[min(refused)]
-            self._failed.update((batch.offsets[position], error) for position, error in sorted(refused.items()))
+            failed = sorted(position for position, error in refused.items() if not isinstance(error, LateRecordError))
+            if failed and not skip:
+                return refused[failed[0]]
+            for position, error in sorted(refused.items()):
+                self._fail(batch.offsets[position], error, skip)
             return None
 
         _, error = self._attempt.batch(batch, on_refused)
@@ -244,10 +344,29 @@ class Driver:
                 self._fail(record.offset, error, skip)
 
     def _fail(self, offset: int, error: BaseException, skip: bool) -> None:
-        if not skip:
+        if isinstance(error, LateRecordError):
+            self._late.append(offset)
+        elif skip:
+            self._failed[offset] = error
+        else:
             raise error
-        self._failed[offset] = error
 
 
 def _overrides(processor: type[Processor], method: str) -> bool:
     return getattr(processor, method) is not getattr(Processor, method)
+
+
+def _restored(stored: dict[Any, Any], *, can_fire: bool) -> UnitTimers:
+    timers = UnitTimers(stored, can_fire=can_fire)
+    timers.index(iter(list(stored.items())), len(stored))
+    return timers
+
+
+def _expiry(ttl: int | None, stored: Stored, state: Table[Any, Any]) -> Expiry | None:
+    if ttl is None:
+        return None
+    expiry = Expiry(ttl, dict(stored.written), event_time=stored.event_time)
+    expiry.index(iter(stored.written.items()), len(stored.written))
+    expiry.adopt(iter(stored.state), len(stored.state))
+    expiry.watch(state)
+    return expiry

@@ -7,6 +7,7 @@
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
+#include <limits.h>
 
 #define COLUMNS 5   /* offsets, timestamps, keys, values, headers */
 #define FIXED 2     /* topic, partition */
@@ -173,6 +174,35 @@ static PyType_Spec rows_spec = {
     .slots = rows_slots,
 };
 
+/* The smallest and the largest of a list of ints; None for anything else, and for an int beyond 64 bits. */
+static PyObject *extent(PyObject *Py_UNUSED(module), PyObject *numbers)
+{
+    Py_ssize_t length = PyList_CheckExact(numbers) ? PyList_Size(numbers) : 0;
+    long long least = LLONG_MAX, most = LLONG_MIN;
+    for (Py_ssize_t i = 0; i < length; i++) {
+        PyObject *item = PyList_GetItem(numbers, i);
+        if (!PyLong_CheckExact(item))
+            Py_RETURN_NONE;
+        int overflow;
+        long long number = PyLong_AsLongLongAndOverflow(item, &overflow);
+        if (overflow)
+            Py_RETURN_NONE;
+        if (number < least)
+            least = number;
+        if (number > most)
+            most = number;
+    }
+    if (length == 0)
+        Py_RETURN_NONE;
+    return Py_BuildValue("(LL)", least, most);
+}
+
+static PyMethodDef module_functions[] = {
+    {"extent", extent, METH_O,
+     "The smallest and the largest of a list of ints; None for anything else, and for an int beyond 64 bits."},
+    {NULL}
+};
+
 static int module_exec(PyObject *module)
 {
     PyObject *rows_type = PyType_FromModuleAndSpec(module, &rows_spec, NULL);
@@ -188,6 +218,7 @@ static PyModuleDef_Slot module_slots[] = {
 static struct PyModuleDef module_def = {
     PyModuleDef_HEAD_INIT,
     .m_name = "framework_speedups._records",
+    .m_methods = module_functions,
     .m_slots = module_slots,
 };
 

@@ -24,3 +24,6 @@ class Rows(Iterator[R], Generic[R]):
         Raises `ValueError` for columns of different lengths, and `TypeError` if `record` is no subclass of tuple.
         """
     def __next__(self) -> R: ...
+
+def extent(numbers: Sequence[int], /) -> tuple[int, int] | None:
+    """The smallest and the largest of a list of ints; None for anything else, and for an int beyond 64 bits."""

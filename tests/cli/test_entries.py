@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framework.cli.entries import Entry, entry_line, entry_rows, keys_named, ordered, shown
+from framework import PluginError, Processor
+from framework.cli.entries import Entry, entries_of, entry_line, entry_rows, keys_named, ordered, shown
 from framework.codecs.json import JsonCodec
 from framework.errors import UsageError
 from framework.stores import Unit
@@ -194,3 +195,52 @@ def test_a_line_loses_nothing(key: Any, value: Any) -> None:
     line = entry_line(Entry(UNIT, key, value), "topic")
     assert b"\n" not in line
     assert JsonCodec().decode(line) == {"topic": "tést", "key": key, "value": value}
+
+
+# ---- entries that a plugin names
+
+
+class Days(Processor):
+    """Keeps days under keys that are not for readers."""
+
+    api_version = 1
+
+    @classmethod
+    def entries(cls, state):
+        return ({"key": key, "day": day, "value": value, "open": day > 1} for (day, key), value in state.items())
+
+
+NAMED_STATE = {(2, "a"): 1, (1, "b"): 9, (1, "a"): 5}
+
+
+def test_a_plugin_names_the_entries_of_its_state() -> None:
+    found = entries_of(UNIT, NAMED_STATE, Days)
+    assert [(entry.key, entry.value) for entry in found] == [("a", 1), ("b", 9), ("a", 5)]
+    assert json.loads(entry_line(found[0], "plugin", "partition")) == {
+        "plugin": "keycount",
+        "partition": 3,
+        "key": "a",
+        "day": 2,
+        "value": 1,
+        "open": True,
+    }
+    assert entry_rows(found)[0] == {"key": "a", "day": "2", "value": "1", "open": "true"}
+    assert entries_of(UNIT, {"a": 1}, Processor) == entries_of(UNIT, {"a": 1}, None) == [Entry(UNIT, "a", 1)]
+
+
+def test_named_entries_go_by_key_and_then_as_the_plugin_gives_them() -> None:
+    found = entries_of(UNIT, NAMED_STATE, Days)
+    assert [(entry.key, entry.value) for entry in ordered(found)] == [("a", 1), ("a", 5), ("b", 9)]
+    assert [entry.value for entry in ordered(found, by="day")] == [1, 5, 9]
+    assert [entry.value for entry in ordered(found, 2, top=True)] == [9, 5]
+
+
+def test_the_same_entry_in_two_partitions_is_told_apart() -> None:
+    found = [*entries_of(UNIT, NAMED_STATE, Days), *entries_of(Unit("g", "keycount", "tést", 4), NAMED_STATE, Days)]
+    assert {row["partition"] for row in entry_rows(found)} == {"tést-3", "tést-4"}
+
+
+@pytest.mark.parametrize("state", [{"a": 1}, {(1, "a", 2): 1}])
+def test_a_plugin_that_cannot_read_its_state_is_named(state: dict[Any, Any]) -> None:
+    with pytest.raises(PluginError, match=r"plugin keycount cannot read the state of keycount on tést-3 .*ValueError"):
+        entries_of(UNIT, state, Days)

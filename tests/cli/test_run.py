@@ -172,6 +172,35 @@ def test_the_guarantee_is_printed(tmp_path):
     assert (tmp_path / "state").exists()
 
 
+TIMED = """
+from framework import Processor
+
+
+class Timed(Processor):
+    api_version = 1
+    uses_event_time = True
+
+    def process(self, record, state, out):
+        state[record.key] = self.event_time
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ([], "late record: drop · store:"),
+        (["--late-topic", "too-late"], "late record: send to too-late · store:"),
+        (["--idle-after", "1m"], "event time of a partition without records for 1m: by the clock · store:"),
+        (["--max-future", "90m"], "time ahead of the machine's clock by more than 1h30m: bad record · store:"),
+    ],
+)
+def test_the_guarantee_tells_of_late_records_and_of_what_a_clock_decides(tmp_path, options, shown):
+    (tmp_path / "timed.py").write_text(TIMED)
+    (tmp_path / "in.tsv").write_text("a\tx\n")
+    done = framework("run", "--plugin", "timed.py", "--input", "in.tsv", "--stop-at-end", *options, cwd=tmp_path)
+    assert shown in done.stderr, done.stderr
+
+
 def test_a_run_ends_with_a_summary_and_draws_nothing_where_there_is_no_terminal(tmp_path):
     args = ["run", "--plugin", "keycount", "--input", FLIGHTS, "--input-key", "dest", "--stop-at-end"]
     lines = framework(*args, cwd=tmp_path).stderr.splitlines()

@@ -17,7 +17,8 @@ from framework.cli.main import cli
 from framework.codecs.json import JsonCodec
 from framework.codecs.msgpack import MsgpackCodec
 from framework.plugins import load
-from framework.stores import SAVED, STATE_TABLE, Changes, Checkpoint, Description, Progress, Store, Unit
+from framework.runtime.timers import UnitTimers
+from framework.stores import SAVED, STATE_TABLE, TIMERS_TABLE, Changes, Checkpoint, Description, Progress, Store, Unit
 
 CODECS = {"json": JsonCodec(), "msgpack": MsgpackCodec()}
 Save = Callable[..., None]
@@ -196,6 +197,52 @@ def test_show_one_key(save: Save) -> None:
     result = state("show", "keycount", "--key", "b")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "the state of keycount has no key b\n")
     assert output("show", "keycount", "--key", "b", "--json") == "[\n]\n"
+
+
+def save_timers(store: Store, timers: UnitTimers, partition: int = 0) -> None:
+    unit = Unit("framework-absent", "absent", "test", partition)
+    [claim] = store.claim([unit], lambda unit, stored: None)
+    tables = {
+        STATE_TABLE: whole(store, 0, b"{}"),
+        TIMERS_TABLE: whole(store, len(timers), CODECS["json"].encode(dict(timers.table.view()))),
+    }
+    described = Description("json", 1, 4, None)
+    progress = {unit.topic_partition: Progress(9, 10)}
+    assert store.save([Checkpoint(unit, claim.epoch, 1, progress, described, tables)]) == [SAVED]
+
+
+def test_show_timers_the_next_one_first(store: Store) -> None:
+    timers = UnitTimers()
+    timers.set("b", 1_357_032_000_000)
+    timers.set(("a", 1), 1_357_031_999_500, name="x", wall=True)
+    save_timers(store, timers)
+    other = UnitTimers()
+    other.set("b", 1_000)
+    save_timers(store, other, 1)
+    assert [line.split() for line in output("show", "absent", "--timers").splitlines()] == [
+        ["key", "name", "time", "clock"],
+        ['"b"', '""', "1970-01-01T00:00:01Z", "event"],
+        ['("a",', "1)", "x", "2013-01-01T09:19:59.500Z", "wall"],
+        ['"b"', '""', "2013-01-01T09:20:00Z", "event"],
+    ]
+    assert json.loads(output("show", "absent", "--timers", "--key", "b", "--partition", "1", "--json")) == [
+        {"topic": "test", "partition": 1, "key": "b", "name": "", "time": "1970-01-01T00:00:01Z", "clock": "event"}
+    ]
+    assert output("show", "absent", "--timers", "--partition", "1").splitlines()[1:] == [
+        'b    ""    1970-01-01T00:00:01Z  event'
+    ]
+    result = state("show", "absent", "--timers", "--limit", "2")
+    assert result.stderr == "… and 1 more; --limit 0 shows all\n"
+    result = state("show", "absent", "--timers", "--key", "c")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "the state of absent has no timer of key c\n")
+    assert "leave --top and --by out" in state("show", "absent", "--timers", "--top", "1").stderr
+
+
+def test_show_timers_where_none_are_set(save: Save) -> None:
+    save({"a": 1})
+    result = state("show", "keycount", "--timers")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "the state of keycount has no timers\n")
+    assert json.loads(output("show", "keycount", "--timers", "--json")) == []
 
 
 def test_show_is_limited(save: Save) -> None:

@@ -29,6 +29,8 @@ FIGURES = Figures(
     at=100.0,
     applied=0,
     failed=0,
+    late=0,
+    failed_timers=0,
     is_assigned=True,
     partitions=4,
     loading=0,
@@ -241,6 +243,18 @@ def test_the_summary_tells_what_was_done(caplog):
     assert caplog.messages == [
         "records applied: 12,000 in 4.0 s (3,000 records/s) · keys: 94 · stored: 4.1 kB · records failed: 3"
     ]
+
+
+def test_the_summary_names_late_records_if_there_are_any(caplog):
+    caplog.set_level(logging.INFO, "framework")
+    log_summary(replace(SUMMARY, late=1_200))
+    assert caplog.messages[0].endswith("records failed: 3 · late: 1,200")
+
+
+def test_the_summary_names_failed_timers_if_there_are_any(caplog):
+    caplog.set_level(logging.INFO, "framework")
+    log_summary(replace(SUMMARY, failed_timers=2))
+    assert caplog.messages[0].endswith("records failed: 3 · timers failed: 2")
 
 
 def test_what_the_store_did_not_tell_is_left_out(caplog):

@@ -189,6 +189,7 @@ class Application:
         while not self.oracle.has_deleted(stored):
             assert time.monotonic() < deadline, "the broker does not delete the records behind the state"
             self.oracle.delete(stored)
+            time.sleep(_DELETE_EVERY)
 
     def _stop_deleting(self) -> None:
         self._deleting.set()

@@ -5,6 +5,7 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Self, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -34,7 +35,8 @@ class Oracle:
         self._topic = topic
         client: dict[str, str | int | float | bool] = {"bootstrap.servers": servers, "reconnect.backoff.max.ms": 500}
         client["log_level"] = 0
-        self._admin = AdminClient(client)
+        self._new_admin = partial(AdminClient, client)
+        self._admin = self._new_admin()
         self._consumer = Consumer(
             {
                 **client,
@@ -141,12 +143,16 @@ class Oracle:
         if not starts:
             return
         wanted = [TopicPartition(self._topic, *item) for item in starts.items()]
+        knows_no_leader = False
         for deleted, future in self._admin.delete_records(wanted, request_timeout=_DELETE_SECONDS).items():
             try:
                 self._log_starts[deleted.partition] = future.result(_SECONDS).low_watermark
             except KafkaException as error:
                 if not _passes(error.args[0]):
                     raise
+                knows_no_leader |= error.args[0].code() == KafkaError._NOENT
+        if knows_no_leader:  # from a broker that was starting; the client may never ask again, so another one asks
+            self._admin = self._new_admin()
 
     def has_deleted(self, last_offsets: Mapping[int, int]) -> bool:
         """Whether no partition holds a record up to its last offset."""

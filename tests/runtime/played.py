@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import pluggy
@@ -24,7 +25,7 @@ from framework.runtime.formats import FormatChoice, Formats
 from framework.runtime.lifecycle import Lifecycle
 from framework.runtime.limits import Limits
 from framework.runtime.loader import Loader
-from framework.runtime.ports import Committed, Fetched, LogRange, Place, SourceListener
+from framework.runtime.ports import Committed, Fetched, LogEnd, LogRange, Place, SourceListener
 from framework.runtime.task import PartitionTask, TaskStatus
 from framework.runtime.worker import Worker
 from framework.runtime.writers import MakeFormat, Writers
@@ -383,6 +384,8 @@ class PlayedSource:
         """What the group has committed."""
         self.flowing: dict[TopicPartition, int] = {}
         self.listener: SourceListener | None = None
+        self.answers = count()
+        """Tells the answers of the broker apart."""
 
     def record(self, partition: TopicPartition, offset: int) -> Record:
         value = self.values.get((partition, offset), b"%d" % offset)
@@ -424,6 +427,10 @@ class PlayedSource:
     def release(self, partition: TopicPartition, position: int) -> None:
         self.faults.cross("source.release")
         self.flowing[partition] = position
+
+    def log_ends(self) -> dict[TopicPartition, LogEnd]:
+        self.faults.cross("source.log_ends")
+        return {partition: LogEnd(log.end, next(self.answers)) for partition, log in self.logs.items()}
 
     async def log_ranges(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, LogRange]:
         self.faults.cross("source.log_ranges")
@@ -475,6 +482,7 @@ class Played:
     store: PlayedStore | None = None
     given_up: list[str] = field(default_factory=list)
     make_format: MakeFormat | None = None
+    wall: Callable[[], float] = lambda: 0.0
 
     def __post_init__(self) -> None:
         self.own_store = self.store or PlayedStore(self.faults)
@@ -493,6 +501,7 @@ class Played:
                     name=processor.name or processor.__name__.lower(),
                     on_error=self.on_error,
                     make_format=self.make_format,
+                    wall=self.wall,
                 )
                 for processor in self.processors
             ],

@@ -24,6 +24,7 @@ from framework.changes import fold_rows
 from framework.codecs.json import JsonCodec
 from framework.policy import ErrorPolicy
 from framework.runtime.applier import Rewind
+from framework.runtime.counts import Counts
 from framework.runtime.failures import Refusal
 from framework.runtime.limits import Limits
 from framework.runtime.task import TaskStatus
@@ -111,7 +112,7 @@ def test_records_that_fail_leave_no_trace(processor, records, sizes, every):
     assert fold_rows(JsonCodec(), done.rows) == state
     assert done.sent == outputs
     assert done.failed.keys() == done.letters.keys() == bad
-    assert done.task.counts == (len(records) - len(bad), len(bad))
+    assert done.task.counts == Counts(len(records) - len(bad), len(bad))
     assert done.rewinds <= 1
 
 
@@ -216,7 +217,7 @@ COUNTING = pytest.mark.parametrize("processor", [Count, CountBatch, CountAsync])
 async def test_applies_records_in_order(processor):
     task = running(make_task(processor))
     await task.live.apply(make_batch(["a", "b", "a", None]), breathe)
-    assert (task.live.last_offset, task.position, task.counts) == (3, 4, (4, 0))
+    assert (task.live.last_offset, task.position, task.counts) == (3, 4, Counts(4))
     assert task.view() == {"a": 2, "b": 1, None: 1}
 
 
@@ -227,7 +228,7 @@ async def test_skips_what_it_has(processor):
     assert task.view() == {"a": 3}
     await task.live.apply(make_batch(["a"] * 3, at=1), breathe)
     assert task.view() == {"a": 4}
-    assert (task.position, task.counts) == (4, (1, 0))
+    assert (task.position, task.counts) == (4, Counts(1))
 
 
 async def test_refuses_a_gap_in_what_was_read():
@@ -287,7 +288,7 @@ async def test_stops_between_records_when_it_is_drained(processor):
     last_offset = task.live.last_offset
     assert 0 <= last_offset < 7
     assert task.position == last_offset + 1 == task.view()["a"]
-    assert task.counts == (last_offset + 1, 0)
+    assert task.counts == Counts(last_offset + 1)
     assert (await captured(task)).own_progress.last_offset == last_offset
 
 
@@ -303,7 +304,7 @@ async def test_counts_are_right_however_often_it_pauses(processor):
     await task.live.apply(make_batch(["a"] * 100), look)
     assert len(seen) > 5
     assert all(applied == position for applied, position in seen)
-    assert task.counts == (100, 0)
+    assert task.counts == Counts(100)
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
@@ -319,7 +320,7 @@ async def test_a_stop_is_obeyed_where_records_fail(processor):
     assert 1 <= last_offset < 500
     assert run.task.position == last_offset + 1
     assert run.task.view() == {"a": last_offset}
-    assert run.task.counts == (last_offset, 1)
+    assert run.task.counts == Counts(last_offset, 1)
 
 
 async def test_what_a_pause_raises_comes_out_and_the_memory_is_as_it_was_then():
@@ -400,7 +401,7 @@ async def test_what_cannot_be_deserialized_never_reaches_the_plugin(values):
     task = running(make_task(value_format="int", on_error=SKIP))
     await task.live.apply(make_batch(["a"] * 3, values=values), breathe)
     assert task.view() == {"a": 2}
-    assert (task.position, task.counts) == (3, (2, 1))
+    assert (task.position, task.counts) == (3, Counts(2, 1))
 
 
 async def test_a_key_that_is_not_utf8_stops_before_it():
@@ -463,7 +464,7 @@ async def test_whatever_is_raised_is_that_records_failure(base, kind, policy):
     await run.apply(from_source(ONE_BAD))
     assert run.task.view() == {"a": 8}
     assert run.task.can_be_stored
-    assert (run.task.live.last_offset, run.task.position, run.task.counts) == (9, 10, (8, 2))
+    assert (run.task.live.last_offset, run.task.position, run.task.counts) == (9, 10, Counts(8, 2))
     assert (run.rewinds, len(run.waits)) == (1, 2 * policy.retries)
     assert list(run.sent.values()) == GOOD_VALUES
     assert run.failed.keys() == {3, 7}

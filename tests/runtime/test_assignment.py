@@ -6,6 +6,7 @@ import pytest
 
 from framework import Processor, TopicPartition, Unit
 from framework.runtime.assignment import Assignment
+from framework.runtime.counts import Counts
 from framework.runtime.lifecycle import Lifecycle
 from framework.runtime.limits import Limits
 from framework.runtime.task import PartitionTask, TaskStatus
@@ -194,16 +195,16 @@ async def test_what_was_applied_counts_also_after_it_went_elsewhere(assignment):
         load(task)
     await first.live.apply(make_batch(["a"] * 5), breathe)
     await other.live.apply(make_batch(["a"] * 3), breathe)
-    assert assignment.counts == (8, 0)
+    assert assignment.counts == Counts(8)
     for task in (first, other):
         task.saved(await captured(task))
     release(assignment)
-    assert assignment.counts == (8, 0)
+    assert assignment.counts == Counts(8)
     give(assignment, TWO)
-    assert assignment.counts == (8, 0)
+    assert assignment.counts == Counts(8)
     release(assignment)
     give(assignment, ONE)
-    assert assignment.counts == (8, 0)
+    assert assignment.counts == Counts(8)
     await assignment.close()
 
 
@@ -214,5 +215,5 @@ async def test_what_was_applied_but_never_stored_does_not_count_once_it_is_dropp
     first.fail()
     release(assignment)
     give(assignment, ONE)
-    assert assignment.counts == (0, 0)
+    assert assignment.counts == Counts()
     await assignment.close()

@@ -139,6 +139,16 @@ def test_a_tick_that_is_none_is_the_plugins_fault(tick):
         settings_of(type("Wrong", (Timed,), {"tick": tick}))
 
 
+def test_the_time_until_a_partition_is_idle_is_longer_than_0():
+    assert settings_of(type("Idle", (Timed,), {"idle_after": "1m"})).idle_after == 60_000
+    assert settings_of(type("Idle", (Timed,), {"idle_after": "1m"}), idle_after=5).idle_after == 5
+    assert settings_of(Timed).idle_after is None
+    with pytest.raises(PluginError, match=r"Idle\.idle_after must be longer than 0"):
+        settings_of(type("Idle", (Timed,), {"idle_after": "0s"}))
+    with pytest.raises(UsageError, match="--idle-after must be longer than 0"):
+        settings_of(Timed, idle_after=0)
+
+
 def test_a_plugin_that_cannot_tell_its_tick_is_at_fault():
     class Broken(Timed):
         @classmethod

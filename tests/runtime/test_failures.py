@@ -1,14 +1,17 @@
 """What becomes of a record that cannot be applied: retries, dead letters, and the end."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from framework import DeserializationError, OutputError, Processor, RecordError, TopicPartition
-from framework.dead_letters import DEAD_LETTER_HEADERS
+from framework import DeserializationError, LateRecordError, OutputError, Processor, RecordError, TopicPartition
+from framework.dead_letters import DEAD_LETTER_HEADERS, DeadLetter
 from framework.policy import ErrorPolicy
+from framework.records import Record
 from framework.runtime.applier import Rewind
+from framework.runtime.counts import Counts
 from framework.runtime.failures import Failures, Refusal, Retry
 from framework.runtime.outbox import Outbox
 from tests.runtime.alone import BAD, DEAD_LETTER, FINE, SOURCE, UNIT, Alone, AtOnce, Both, OneByOne, from_source
@@ -121,6 +124,9 @@ async def test_what_cannot_be_deserialized_is_not_retried():
 # ---- by itself
 
 
+RECORDS = from_source([FINE, BAD, FINE])
+
+
 class Told:
     """Failures with a clock and an outbox to look into."""
 
@@ -128,11 +134,15 @@ class Told:
         self.clock = Clock()
         self.outbox = Outbox("plugin", SOURCE, NO_WRITERS)
         self.reports: list[Any] = []
-        definition = definition_of(on_error=policy, on_records_failed=lambda *told: self.reports.append(told))
+        self.late: list[Any] = []
+        definition = replace(
+            definition_of(on_error=policy, on_records_failed=lambda *told: self.reports.append(told)),
+            on_records_late=lambda *told: self.late.append(told),
+        )
         self.failures = Failures(UNIT, definition, self.outbox, self.clock)
 
     def fail(self, offset: int = 1, error: BaseException | None = None) -> None:
-        self.failures.fail(from_source([FINE, BAD, FINE]), offset, "b", error or ValueError("no"))
+        self.failures.fail(RECORDS, offset, "b", error or ValueError("no"))
 
 
 def test_a_record_that_failed_for_good_is_reported_once():
@@ -170,20 +180,25 @@ def test_whatever_failed_it_a_message_and_a_letter_can_be_made(kind):
     assert len(told.outbox) == 1
 
 
+def message_of_skipped(key: Any, error: Exception) -> str:
+    told = Told(ErrorPolicy("skip"))
+    told.failures.leave_out(RECORDS, 1, key, error)
+    told.failures.report()
+    [(_, _, errors)] = told.reports
+    return str(errors[1])
+
+
 def test_a_key_that_cannot_be_shown_is_named_by_its_type():
     class Key:
         def __repr__(self) -> str:
             raise Unspeakable
 
-    told = Told(ErrorPolicy("skip"))
-    error = told.failures.record_error(1, Key(), ValueError("no"))
-    assert "key <Key that cannot be shown: Unspeakable>: ValueError: no" in str(error)
+    assert "key <Key that cannot be shown: Unspeakable>: ValueError: no" in message_of_skipped(Key(), ValueError("no"))
 
 
 @pytest.mark.parametrize("kind", [RecordError, OutputError])
 def test_an_error_that_was_made_for_the_user_stands_alone(kind):
-    told = Told(ErrorPolicy("skip"))
-    assert str(told.failures.record_error(1, "b", kind("no such day"))).endswith("key 'b': no such day")
+    assert message_of_skipped("b", kind("no such day")).endswith("key 'b': no such day")
 
 
 @pytest.mark.parametrize(
@@ -191,7 +206,10 @@ def test_an_error_that_was_made_for_the_user_stands_alone(kind):
     [(ErrorPolicy(), True), (ErrorPolicy("skip"), False), (ErrorPolicy("skip", retries=1), True), (DEAD_LETTER, False)],
 )
 def test_records_are_looked_at_alone_where_one_may_stop_or_be_tried_again(policy, each):
-    assert Told(policy).failures.looks_at_each is each
+    failures, bad = Told(policy).failures, ValueError("no")
+    assert (failures.to_handle_alone({2: ValueError("other"), 1: bad}) is bad) is each
+    assert failures.to_handle_alone({1: LateRecordError("late")}) is None
+    assert (failures.to_handle_alone({1: LateRecordError("late"), 2: bad}) is bad) is each
 
 
 def test_a_refusal_stops_with_its_error_and_its_cause():
@@ -204,3 +222,59 @@ def test_a_refusal_stops_with_its_error_and_its_cause():
     assert told.failures.skipped == 0
     told.failures.report()
     assert [list(errors) for _, _, errors in told.reports] == [[1]]
+
+
+# ---- late records
+
+
+@pytest.mark.parametrize("policy", [ErrorPolicy(), ErrorPolicy("skip", retries=3), DEAD_LETTER])
+def test_a_late_record_is_counted_and_reported_and_is_no_failure(policy):
+    told = Told(policy)
+    told.fail(1, LateRecordError("its window closed at 10:00"))
+    told.failures.report()
+    told.failures.report()
+    assert told.late == [("plugin", SOURCE, [1])]
+    assert (told.failures.late, told.failures.skipped, told.failures.left_out) == (1, 0, 1)
+    assert (told.reports, len(told.outbox)) == ([], 0)
+
+
+def test_a_late_record_is_sent_to_its_topic_as_it_came_with_the_reason():
+    told = Told(ErrorPolicy(late_topic="too-late"))
+    told.fail(1, LateRecordError("its window closed at 10:00"))
+    [sent] = told.outbox.take()
+    assert (sent.topic, sent.key, sent.value) == ("too-late", *BAD)
+    letter = DeadLetter.of(Record("too-late", 0, 0, 0, sent.key, sent.value, sent.headers))
+    assert letter is not None
+    assert (letter.offset, letter.error, letter.message) == (1, "LateRecordError", "its window closed at 10:00")
+
+
+class TellsLate(Processor):
+    """Counts by key, and takes the value `late` as late, after it has changed something."""
+
+    api_version = 1
+    value_format = "utf8"
+
+    def process(self, record, state, out):
+        state[record.key] = state.get(record.key, 0) + 1
+        out.send("out", record.key)
+        if record.value == "late":
+            raise LateRecordError("too late")
+
+
+class TellsLateAtOnce(TellsLate):
+    def process_batch(self, batch, state, out):
+        for position, record in enumerate(batch):
+            if record.value == "late":
+                out.refuse(position, LateRecordError("too late"))
+            else:
+                state[record.key] = state.get(record.key, 0) + 1
+
+
+@pytest.mark.parametrize("policy", [ErrorPolicy(), ErrorPolicy("skip"), ErrorPolicy("skip", retries=2)])
+@pytest.mark.parametrize(("processor", "rewinds"), [(TellsLate, 1), (TellsLateAtOnce, 0)])
+async def test_a_late_record_leaves_no_trace_and_the_run_goes_on(processor, rewinds, policy):
+    run = Alone(processor, policy)
+    await run.apply(from_source([(b"a", b""), (b"a", b"late"), (b"b", b""), (b"b", b"late"), (b"a", b"")]))
+    assert run.task.view() == {"a": 2, "b": 1}
+    assert run.task.counts == Counts(3, 0, 2)
+    assert (run.task.position, run.failed, run.waits, run.rewinds) == (5, {}, [], rewinds)

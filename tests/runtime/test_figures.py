@@ -57,6 +57,8 @@ async def test_they_tell_how_far_the_slowest_plugin_is(assignment):
         at=figures.at,
         applied=8,
         failed=0,
+        late=0,
+        failed_timers=0,
         is_assigned=True,
         partitions=2,
         loading=0,

@@ -26,6 +26,7 @@ from framework.codecs.json import JsonCodec
 from framework.runtime.anchor import checksum_of
 from framework.runtime.applier import Rewind
 from framework.runtime.capture import BaseBudget
+from framework.runtime.counts import Counts
 from framework.runtime.lifecycle import Lifecycle
 from framework.runtime.limits import Limits
 from framework.runtime.ports import LogRange
@@ -77,7 +78,7 @@ def test_without_memory_there_is_no_state():
     with pytest.raises(InternalError, match="has no state in memory"):
         task.view()
     assert not task.can_be_stored
-    assert (task.position, task.counts, task.is_waiting) == (None, (0, 0), False)
+    assert (task.position, task.counts, task.is_waiting) == (None, Counts(), False)
 
 
 async def test_what_is_dropped_and_loaded_again_counts_as_it_was_stored():
@@ -86,16 +87,18 @@ async def test_what_is_dropped_and_loaded_again_counts_as_it_was_stored():
     checkpoint = await captured(task)
     await task.live.apply(make_batch(["c"], at=2), breathe)
     task.saved(checkpoint)
-    assert task.counts == (3, 0)
+    assert task.counts == Counts(3)
     task.drop()
-    assert task.counts == (2, 0)
+    assert task.counts == Counts(2)
     assert task.position == 2
     task.move(TaskStatus.ASSIGNED)
     running(task, Claim(2, stored_unit(1, 2)), {"a": 1, "b": 1})
-    assert task.counts == (2, 0)
+    assert task.counts == Counts(2)
 
 
 # ---- what it accepts
+
+COUNTS = Description("json", 1, 3, "cluster", "counts")
 
 
 @pytest.mark.parametrize(
@@ -106,11 +109,12 @@ async def test_what_is_dropped_and_loaded_again_counts_as_it_was_stored():
         (Description("json", 1, 4, "cluster"), "4 partitions"),
         (Description("json", 1, 3, "elsewhere"), "Kafka cluster elsewhere"),
         (Description("json", 1, 3, "cluster", row_format=99), "row format 99"),
+        (Description("json", 1, 3, "cluster", "sums of a"), "was built with sums of a, but the plugin here has counts"),
     ],
 )
 def test_refuses_state_that_it_could_not_go_on_with(description, message):
     with pytest.raises(StateIncompatibleError, match=message):
-        make_task().accept(stored_unit(description=description))
+        make_task(description=COUNTS).accept(stored_unit(description=description))
 
 
 def test_accepts_its_own_state_and_one_whose_cluster_is_unknown():
@@ -118,6 +122,8 @@ def test_accepts_its_own_state_and_one_whose_cluster_is_unknown():
     make_task().accept(stored_unit())
     make_task().accept(stored_unit(description=None))
     make_task().accept(stored_unit(description=Description("json", 1, 3, None)))
+    make_task().accept(stored_unit(description=Description("json", 1, 3, None, "sums of a")))
+    make_task(description=COUNTS).accept(stored_unit())
 
 
 # ---- migration

@@ -7,21 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framework import NO_EVENT_TIME, Batch, Claim, Processor, StateIncompatibleError, Timer, TopicPartition
-from framework.changes import fold_rows
+from framework import NO_EVENT_TIME, Processor, StateIncompatibleError, Timer, TopicPartition
 from framework.codecs.json import JsonCodec
 from framework.errors import RecordError
+from framework.event_time import EventTimeChoice
 from framework.policy import ErrorPolicy
+from framework.runtime.counts import Counts
 from framework.runtime.failures import Refusal, Retry
-from framework.runtime.limits import Limits
-from framework.runtime.task import PartitionTask, TaskStatus
-from framework.runtime.timers import UnitTimers
-from framework.stores import STATE_TABLE, TIMERS_TABLE, StoredTable, StoredUnit
-from tests.runtime.played import DESCRIPTION, PARTITION, UNIT, make_task, running
+from framework.runtime.ports import LogEnd, LogRange
+from framework.runtime.task import PartitionTask
+from framework.stores import TIMERS_TABLE, StoredTable, StoredUnit
+from tests.runtime.lives import Life, Row, batch_of
+from tests.runtime.played import DESCRIPTION, PARTITION, UNIT, Clock, Played, make_task, running, until
 
 TICK, BOUND = 10, 7
-Row = tuple[str, int, int]
-"""Key, event time, and the delay of the timer that the record sets."""
 
 
 class OneByOne(Processor):
@@ -76,89 +75,6 @@ def modelled(rows: list[Row]) -> tuple[dict[str, Any], dict[Any, int], int, list
                 number += 1
                 timers[k, "again"] = (max(time + time % 2 * 30 + 1, now + 1), number)
     return state, {name: time for name, (time, _) in timers.items()}, now, sent
-
-
-class Crash(Exception):  # noqa: N818 - the process is gone
-    pass
-
-
-class Life:
-    """A unit that is stored at some pauses and crashes at others."""
-
-    def __init__(self, processor: type[Processor], rows: list[Row], sizes: list[int], plan: list[str]) -> None:
-        self.processor, self.rows, self.sizes, self.plan = processor, rows, sizes, list(plan)
-        self.stored: StoredUnit | None = None
-        self.tables: dict[str, list[bytes]] = {STATE_TABLE: [], TIMERS_TABLE: []}
-        self.sent: dict[Any, bytes | None] = {}
-        self.task: PartitionTask = self.load()
-
-    def load(self) -> PartitionTask:
-        limits = Limits(slice_seconds=-1.0, look_records=1, first_piece_records=2, piece_records=3)
-        task = make_task(self.processor, limits=limits)
-        state, timers = (fold_rows(JsonCodec(), self.tables[name]) for name in (STATE_TABLE, TIMERS_TABLE))
-        made, entries = UnitTimers(timers), iter(list(timers.items()))
-        while made.index(entries, 1):
-            pass
-        task.move(TaskStatus.LOADING)
-        task.load(Claim(1, self.stored), state, made)
-        if task.position is None:
-            task.start_at(0)
-        task.move(TaskStatus.SEEKING)
-        task.move(TaskStatus.RUNNING)
-        return task
-
-    async def breathe(self) -> None:
-        self.send()
-        match self.plan.pop() if self.plan else "go on":
-            case "store":
-                await self.store()
-            case "crash":
-                raise Crash
-
-    def send(self) -> None:
-        with self.task.handing_over() as outputs:
-            for output in outputs:
-                place = output.headers[-2:]
-                assert self.sent.setdefault(place, output.value) == output.value, "a repeat differs"
-
-    async def store(self) -> None:
-        checkpoint = await self.task.capture()
-        if checkpoint is None:
-            return
-        for name, changes in checkpoint.tables.items():
-            self.tables[name] += changes.rows
-        self.task.saved(checkpoint)
-        tables = {name: StoredTable(changes.keys, 0, 0) for name, changes in checkpoint.tables.items()}
-        self.stored = StoredUnit(
-            UNIT, 1, checkpoint.version, DESCRIPTION, checkpoint.progress, checkpoint.event_time, tables
-        )
-
-    async def live(self) -> None:
-        number = 0
-        while (position := self.task.position or 0) < len(self.rows):
-            size, number = self.sizes[number % len(self.sizes)], number + 1
-            try:
-                await self.task.live.apply(batch_of(self.rows[: position + size]), self.breathe)
-                await self.task.live.fire(self.breathe)
-                await self.breathe()
-            except Crash:
-                self.task = self.load()
-        self.plan = []
-        await self.task.live.fire(self.breathe)
-        self.send()
-
-
-def batch_of(rows: list[Row], values: list[bytes] | None = None) -> Batch:
-    return Batch(
-        PARTITION,
-        0,
-        len(rows),
-        range(len(rows)),
-        [time for _, time, _ in rows],
-        [key.encode() for key, _, _ in rows],
-        values or [str(delay).encode() for _, _, delay in rows],
-        [()] * len(rows),
-    )
 
 
 ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 120), st.integers(0, 40)), max_size=25)
@@ -222,7 +138,7 @@ async def test_a_timer_that_fails_is_skipped_without_a_trace_if_the_policy_says_
     assert dict(memory.table.view()) == {"good": 3}
     assert {timer.key for timer in memory.timers} == {"later", "made"}
     assert [output.value for output in memory.outbox.take()] == [b"good"]
-    assert task.counts == (3, 0)
+    assert task.counts == Counts(3, failed_timers=1)
     (errors,) = reports
     assert str(errors[2]).startswith(
         "plugin count failed on the timer of key 'bad' at 1970-01-01T00:00:00.002Z, topic-0 after offset 2: "
@@ -265,7 +181,7 @@ async def test_a_timer_that_fails_is_tried_again_as_often_as_the_policy_says(cap
     with caplog.at_level(logging.WARNING), pytest.raises(Retry):
         await task.live.apply(batch_of(FAILING), nothing)
     assert "the timer of key 'bad' at 1970-01-01T00:00:00.002Z: try 1 failed" in caplog.text
-    assert task.live.has_due_timers
+    assert task.live.has_due_work
     task.live.memory.processor.mended = True  # type: ignore[attr-defined]
     await task.live.fire(nothing)
     assert dict(task.live.memory.table.view()) == {"bad": 2, "good": 3}
@@ -279,9 +195,9 @@ async def test_a_wall_clock_timer_fires_between_records() -> None:
     now = [4.0]
     task = running(make_task(Wall, wall=lambda: now[0]))
     await task.live.apply(batch_of([("a", 9_000, 0)]), nothing)
-    assert not task.live.has_due_timers
+    assert not task.live.has_due_work
     now[0] = 5.0
-    assert task.live.has_due_timers
+    assert task.live.has_due_work
     await task.live.fire(nothing)
     assert dict(task.live.memory.table.view()) == {"wall": 5_000}
 
@@ -314,5 +230,59 @@ async def test_the_timestamp_of_a_record_is_its_event_time() -> None:
     values = [b'{"at": 1}', b'{"at": "never"}', b'{"at": 3}']
     await task.live.apply(batch_of([("a", 70, 0)] * 3, values), nothing)
     assert seen == [1000, 3000]
-    assert task.counts == (2, 1)
+    assert task.counts == Counts(2, 1)
     assert task.live.progress.anchor.timestamp == 70
+
+
+# ---- partitions without records
+
+
+def idle_task(now: list[float], clock: Clock, **chosen: Any) -> PartitionTask:
+    choice = EventTimeChoice(idle_after=5_000)
+    return running(make_task(OneByOne, event_time=choice, wall=lambda: now[0], clock=clock, **chosen))
+
+
+async def test_event_time_goes_on_by_the_clock_if_a_timer_is_due_then() -> None:
+    now, clock = [0.0], Clock()
+    task = idle_task(now, clock)
+    assert task.live.idle_step(LogEnd(0, 1)) is None
+    await task.live.apply(batch_of([("a", 1_000, 30)]), nothing)
+    assert task.live.idle_step(LogEnd(1, 2)) is None
+    clock.now, now[0] = 5.0, 6.0
+    assert task.live.idle_step(LogEnd(1, 3)) is None, "that answer may be older than the silence"
+    assert task.live.idle_step(LogEnd(1, 4)) is None, "no timer is due then"
+    now[0] = 6.04
+    assert task.live.idle_step(LogEnd(1, 5)) == 1030
+    assert task.live.idle_step(LogEnd(2, 6)) is None, "there is a record"
+    task.live.advance_watermark(1030)
+    assert task.live.idle_step(LogEnd(1, 7)) is None, "a timer is due now"
+    await task.live.fire(nothing)
+    assert task.view()["fired"] == [["a", "x", 1030, 1030]]
+    assert task.live.idle_step(LogEnd(1, 8)) is None
+
+
+async def test_without_a_choice_only_records_move_event_time() -> None:
+    clock = Clock()
+    task = running(make_task(OneByOne, wall=lambda: 100.0, clock=clock))
+    await task.live.apply(batch_of([("a", 1_000, 30)]), nothing)
+    for told_at in range(3):
+        clock.now += 1000
+        assert task.live.idle_step(LogEnd(1, told_at)) is None
+
+
+class Idle(OneByOne):
+    idle_after = "1ms"
+
+
+async def test_a_step_without_records_is_stored_before_its_timers_fire() -> None:
+    run = Played(processors=[Idle], wall=lambda: 100.0)
+    run.source.logs = {PARTITION: LogRange(0, 1, "id")}
+    run.source.values = {(PARTITION, 0): b"30"}
+    working = run.start()
+    await until(lambda: run.sink.sent)
+    stepped = [point for saved in run.own_store.saved for point in saved if point.event_time.get(PARTITION, 0) > 1000]
+    assert len(stepped) == 1
+    assert "fired" not in run.stored_state("idle")
+    run.worker.stop()
+    await working
+    assert run.stored_state("idle")["fired"] == [["key", "x", 1030, stepped[0].event_time[PARTITION]]]

@@ -21,6 +21,7 @@ from framework import (
     hookimpl,
 )
 from framework.policy import ErrorPolicy
+from framework.runtime.counts import Counts
 from framework.runtime.limits import Limits
 from framework.runtime.ports import LogRange, OutOfRange
 from framework.runtime.task import TaskStatus
@@ -708,7 +709,7 @@ async def test_a_rewind_waits_for_the_save_that_is_under_way():
     run.worker.stop_when({PARTITION: 10})
     await working
     assert run.stored_state() == {"key": 9}
-    assert task.counts == (9, 1)
+    assert task.counts == Counts(9, 1)
 
 
 async def test_a_rewind_of_a_unit_that_was_fenced_meanwhile_does_not_load():

@@ -58,6 +58,7 @@ def test_a_json_file_is_one_document_in_the_seeds_shape(store: FileStore, direct
             "state_version": 1,
             "partitions": 4,
             "cluster_id": "cluster",
+            "state_definition": "",
             "row_format": 1,
         },
         "progress": [

@@ -1,11 +1,22 @@
 import itertools
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
 
-from framework import Options, PluginError, Processor, RecordError, UsageError
-from framework.testing import check_processor
+from framework import (
+    NO_EVENT_TIME,
+    LateRecordError,
+    Options,
+    PluginError,
+    Processor,
+    Record,
+    RecordError,
+    UsageError,
+)
+from framework.testing import check_processor, conformance
+from framework.testing.driver import Driver, Stored
 
 RECORDS = [(key, number) for number, key in enumerate("abacabadabacaba")]
 
@@ -280,6 +291,97 @@ def test_an_instance_that_could_not_be_opened_is_closed_once() -> None:
 def test_a_key_that_does_not_equal_itself_is_told() -> None:
     with pytest.raises(UsageError, match="each of the 15 records, the first with ValueError: nan cannot be a key"):
         check_processor(CountsNan, RECORDS)
+
+
+# Time
+
+
+class Silent(Processor):
+    """Tells which keys were silent for ten seconds. Records that come too late are late; timers of b fail."""
+
+    api_version = 1
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        if record.timestamp < self.event_time - 5_000:
+            raise LateRecordError("too late")
+        state[record.key] = record.timestamp
+        self.timers.set(record.key, record.timestamp + 10_000)
+
+    def on_timer(self, timer: Any, state: Any, out: Any) -> None:
+        out.send("silent", {"since": state.pop(timer.key), "at": self.event_time}, key=timer.key)
+        if timer.key == "b":
+            raise ValueError("b")
+
+
+class CountsInSelfOnTimer(Silent):
+    fired = 0
+
+    def on_timer(self, timer: Any, state: Any, out: Any) -> None:
+        self.fired += 1
+        out.send("silent", self.fired, key=timer.key)
+
+
+class BatchTakesNoneForLate(Silent):
+    def process_batch(self, batch: Any, state: Any, out: Any) -> None:
+        for record in batch:
+            state[record.key] = record.timestamp
+            self.timers.set(record.key, record.timestamp + 10_000)
+
+
+class BatchSetsNoTimers(Silent):
+    def process_batch(self, batch: Any, state: Any, out: Any) -> None:
+        for position, record in enumerate(batch):
+            if record.timestamp < self.event_time - 5_000:
+                out.refuse(position, LateRecordError("too late"))
+            else:
+                state[record.key] = record.timestamp
+
+
+class RemembersEventTime(Silent):
+    """Takes the watermark that it saw first for the watermark."""
+
+    first: int | None = None
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        self.first = self.event_time if self.first is None else self.first
+        state[record.key] = self.first
+        self.timers.set(record.key, record.timestamp + 10_000)
+
+
+STAMPS = [1_000, 3_000, 3_000, 9_000, 30_000, 2_000, 31_000, 55_000, 54_000, 90_000, 90_500, 70_000]
+TIMED = [Record("t", 0, at, time, "abc"[at % 3], at) for at, time in enumerate(STAMPS)]
+
+
+@pytest.mark.parametrize("until", [None, 95_000, 500_000])
+@pytest.mark.parametrize("out_of_order", [None, 0, 4_000])
+def test_a_processor_with_timers_that_keeps_the_contract_passes(until: int | None, out_of_order: int | None) -> None:
+    check_processor(Silent, TIMED, until=until, out_of_order=out_of_order)
+
+
+@pytest.mark.parametrize(
+    ("processor", "reason"),
+    [
+        (CountsInSelfOnTimer, r"a run with restarts, codec json: output \d+ is .*, but one run of process sends"),
+        (BatchTakesNoneForLate, r"process_batch with 1 records a batch: late are the offsets \[\], but \[5, 11\]"),
+        (BatchSetsNoTimers, r"process_batch with 1 records a batch: the state of key 'a'"),
+        (RemembersEventTime, r"a run with restarts, codec json: the state of key '.' is "),
+    ],
+)
+def test_a_breach_of_time_is_told(processor: type[Processor], reason: str) -> None:
+    with pytest.raises(AssertionError, match=reason):
+        check_processor(processor, TIMED, until=500_000 if processor is not RemembersEventTime else None)
+
+
+@pytest.mark.parametrize("lost", [{"timers": {}}, {"event_time": NO_EVENT_TIME}, {"last_offset": -1}])
+def test_a_restart_takes_timers_and_progress_from_what_was_saved(
+    lost: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loses(processor: Any, partition: Any, options: Any, stored: Stored | None, **settings: Any) -> Driver:
+        return Driver(processor, partition, options, stored and replace(stored, **lost), **settings)
+
+    monkeypatch.setattr(conformance, "Driver", loses)
+    with pytest.raises(AssertionError, match="a run with restarts, codec json: "):
+        check_processor(Silent, TIMED, until=500_000)
 
 
 @pytest.mark.parametrize("records", [[], [("a", 3), ("b", 3)]])

@@ -10,11 +10,11 @@ from framework.dead_letters import DEAD_LETTER_HEADERS
 from framework.output import SOURCE_HEADERS, OutputRecord
 from framework.policy import ErrorPolicy
 from framework.records import TopicPartition
-from framework.stores import STATE_TABLE, Checkpoint, Claim, Outcome, Store, StoredUnit, Unit
+from framework.stores import STATE_TABLE, TIMERS_TABLE, Checkpoint, Claim, Outcome, Store, StoredUnit, Unit
 from framework.testing.simulation.fold import Fold, Place
 from framework.testing.simulation.history import Scribe, SimulationError
 from framework.testing.simulation.log import PartitionLog
-from framework.testing.simulation.processors import DEAD_LETTER_TOPIC, Model
+from framework.testing.simulation.processors import DEAD_LETTER_TOPIC, Model, timer_name
 
 __all__ = ["Oracle"]
 
@@ -53,6 +53,9 @@ class _Watched:
         """Whether an undisturbed run would have sent this."""
         for fold in self.ahead:
             fold.advance(place[1])
+            fold.fire()
+            fold.step_idle_before_next()
+            fold.fire()
         return any(fold.outputs.get(place, _NONE) == body for fold in self.ahead)
 
 
@@ -68,7 +71,10 @@ class Oracle:
         logs: Mapping[TopicPartition, PartitionLog],
         policy: ErrorPolicy,
         scribe: Scribe,
+        idle_after: int | None,
+        now: Callable[[], float],
     ) -> None:
+        """`idle_after` is in milliseconds, as `TimeSettings.idle_after`. `now` returns seconds, for all processes."""
         self._group = group
         self._store = store
         self._codec = codec
@@ -76,6 +82,8 @@ class Oracle:
         self._logs = logs
         self._policy = policy
         self._scribe = scribe
+        self._idle_after = idle_after
+        self._now = now
         self._watched: dict[Unit, _Watched] = {}
         self._touched: dict[Unit, None] = {}
         self.failure: SimulationError | None = None
@@ -121,6 +129,24 @@ class Oracle:
             gap = range(position - missing, position)
             if missing < 0 or not watched.leave_out(gap):
                 self.fail(f"{unit}: offsets {gap.start} to {gap.stop - 1} were left out, but not lost")
+        if watched.behind is not None:
+            self._follow_idle(unit, watched, watched.behind, checkpoint)
+
+    def _follow_idle(self, unit: Unit, watched: _Watched, fold: Fold, checkpoint: Checkpoint) -> None:
+        """Event time that the records do not explain went on without one. That is stored before it has effects."""
+        time = checkpoint.event_time.get(unit.topic_partition)
+        if fold.timed is None or time is None:
+            return
+        position = checkpoint.own_progress.position or 0
+        fold.advance(position - 1)
+        fold.step_idle(position)
+        if fold.timed.watermark is None or time <= fold.timed.watermark:
+            return
+        self._scribe.fault("idle step", f"{unit.plugin} {unit.topic_partition} to {time}")
+        if self._idle_after is None or time > fold.timed.rule_after(int(self._now() * 1000) - self._idle_after):
+            self.fail(f"{unit}: the watermark went on to {time} without records")
+        for each in (fold, *watched.ahead):
+            each.idle_steps.append((position, time))
 
     def on_set_aside(self, unit: Unit, aside: Unit) -> None:
         """A process has set a unit aside, to begin it anew."""
@@ -139,8 +165,13 @@ class Oracle:
             index, body = "0", (record.key, record.value)
         else:
             plugin, topic, partition, offset, index = (named[name] for name in SOURCE_HEADERS)
-            body = [record.timestamp, json.loads(record.value or b"null"), record.partition]
-        unit, place = Unit(self._group, plugin, topic, int(partition)), (record.topic, int(offset), int(index))
+            body = json.loads(record.value or b"null")
+            if not index.startswith("timer-"):
+                body = [record.timestamp, body, record.partition]
+        unit, place = (
+            Unit(self._group, plugin, topic, int(partition)),
+            (record.topic, int(offset), _index(index, record)),
+        )
         watched = self._watch(unit)
         if not watched.expects(place, body):
             self.fail(f"{unit}: output {place} (topic, offset, index) is {body}, which no undisturbed run sends")
@@ -176,18 +207,35 @@ class Oracle:
             return
         fold = watched.behind
         fold.advance(progress.position - 1)
+        fold.step_idle(progress.position)
         at = f"{stored.unit} at last offset {progress.last_offset}, position {progress.position}, epoch {stored.epoch}"
         self._require(progress.last_offset == fold.last_offset, f"{at}: the last record there is {fold.last_offset}")
-        rows = (row for table, row in self._store.load(stored.unit) if table == STATE_TABLE)
-        state = fold_rows(self._codec, rows)
-        expected = fold.state
         model = self._models[stored.unit.plugin]
+        if model.timed is not None:
+            self._check_time(stored, fold, at)
+        state = self._load(stored, STATE_TABLE)
+        if fold.timed is not None:  # keys that expire before the next record may be gone already
+            fold.timed.expire([key for key in fold.expiring() if key not in state])
+        expected = fold.state
         if stored.description and model.successor and stored.description.state_version == 2:
             expected = model.upgraded(expected)
-        self._require(state == expected, lambda: f"{at}: {_difference(state, expected)}")
+        shown = model.view(state)
+        self._require(shown == expected, lambda: f"{at}: {_difference(shown, expected)}")
         self._require(stored.keys == len(state), f"{at}: {stored.keys} keys are told, {len(state)} are there")
         missing = {(place, repr(body)) for place, body in fold.outputs.items()} - watched.arrived
         self._require(not missing, f"{at}: outputs {sorted(missing)} did not arrive")
+
+    def _load(self, stored: StoredUnit, name: str) -> dict[Any, Any]:
+        return fold_rows(self._codec, (row for table, row in self._store.load(stored.unit) if table == name))
+
+    def _check_time(self, stored: StoredUnit, fold: Fold, at: str) -> None:
+        """Let timers fire as many as the stored state has seen fire, and check the watermark."""
+        _, fired = self._load(stored, TIMERS_TABLE).get((), (0, 0))
+        fold.fire(fired)
+        self._require(fired == fold.fired, f"{at}: {fired} timers have fired, not {fold.fired}")
+        time = stored.event_time.get(stored.unit.topic_partition)
+        expected = fold.timed and fold.timed.watermark
+        self._require(time == expected, f"{at}: the watermark is {time}, not {expected}")
 
     def _check_order(self, stored: StoredUnit, watched: _Watched) -> None:
         before = watched.stored
@@ -216,6 +264,13 @@ class Oracle:
             begun = [position for position in positions if position is not None]
             covered[partition] = min(begun) if len(begun) == len(positions) else None
         return covered
+
+
+def _index(text: str, record: OutputRecord) -> int | str:
+    """The index in a place."""
+    if text.startswith("timer-"):
+        return timer_name((record.key or b"").decode(), record.timestamp or 0)
+    return int(text)
 
 
 def _difference(state: Mapping[Any, Any], expected: Mapping[Any, Any]) -> str:

@@ -106,6 +106,8 @@ class Setting:
     output_fault_rate: float
     foreign_rate: float
     """Calls across a border that raise what nobody named."""
+    idle_after: int | None
+    """As `TimeSettings.idle_after`, in milliseconds."""
     limits: Limits
     """So small that some records reach them."""
 
@@ -131,6 +133,7 @@ class Setting:
             store_fault_rate=random.choice((0.0, 0.0, 0.01, 0.03)),
             output_fault_rate=random.choice((0.0, 0.0, 0.02, 0.1)),
             foreign_rate=random.choice((0.0, 0.0, 0.001, 0.01)),
+            idle_after=random.choice((None, 300, 2000)),
             limits=_draw_limits(random),
         )
 
@@ -138,6 +141,6 @@ class Setting:
         plugins = ", ".join(model.name for model in self.models)
         return (
             f"{self.store} store, {self.codec.name}, {self.partitions} partitions, {self.processes} processes, "
-            f"{plugins}, bad record: {self.on_error}, out of range: "
-            f"{self.on_out_of_range}, start {self.start}, checkpoint each {self.checkpoint_interval} s"
+            f"{plugins}, bad record: {self.on_error}, out of range: {self.on_out_of_range}, "
+            f"idle after {self.idle_after} ms, start {self.start}, checkpoint each {self.checkpoint_interval} s"
         )

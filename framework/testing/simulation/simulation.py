@@ -19,6 +19,7 @@ from framework.observers import Observers
 from framework.output import OutputRecord
 from framework.plugins import load
 from framework.records import TopicPartition
+from framework.runtime.declarations import state_definition
 from framework.runtime.definition import Definition
 from framework.runtime.event_times import TimeSettings
 from framework.runtime.formats import FormatChoice, Formats
@@ -122,6 +123,8 @@ class Simulation:
             self._logs,
             setting.on_error,
             self._scribe,
+            setting.idle_after,
+            self._loop.time,
         )
         self._world = World(
             loop=self._loop,
@@ -230,6 +233,7 @@ class Simulation:
     def _definition(self, model: Model) -> Definition:
         setting = self._setting
         processor = model.successor if self._course.upgraded and model.successor else model.processor
+        idle = EventTimeChoice(idle_after=setting.idle_after)
         formats = Formats.of(model.processor, self._remedy, FormatChoice(), load([]).format)
         return Definition(
             name=model.name,
@@ -237,10 +241,12 @@ class Simulation:
             options=self._remedy,
             codec=SimulatedCodec(setting.codec(), self._random, self._foreign),
             formats=formats,
-            time=TimeSettings.of(processor, self._remedy, EventTimeChoice(), formats.value, self._loop.time),
+            time=TimeSettings.of(processor, self._remedy, idle, formats.value, self._loop.time),
             on_error=setting.on_error,
             keeps_rows=_STORES[setting.store].keeps_rows,
             on_records_failed=self._on_records_failed,
+            on_records_late=self._on_records_late,
+            state_definition=state_definition(processor, self._remedy),
         )
 
     def _on_records_failed(self, plugin: str, partition: TopicPartition, errors: Any) -> None:
@@ -248,6 +254,9 @@ class Simulation:
         self._world.observers.records_failed(
             plugin=plugin, partition=partition, errors=errors, on_error=self._setting.on_error.on_error
         )
+
+    def _on_records_late(self, plugin: str, partition: TopicPartition, offsets: Sequence[int]) -> None:
+        self._scribe.fault("record late", f"{plugin} {partition} offsets {list(offsets)}")
 
     def _on_end(self, process: Process) -> None:
         self._processes.remove(process)
@@ -287,10 +296,14 @@ class Simulation:
             for _ in range(random.choice((1, 3, 10, 40))):
                 if random.random() < 0.1:
                     log.skip(random.randint(1, 3))
-                log.append(int(self._loop.time() * 1000), self._some_key(random), self._some_value(random))
+                log.append(self._some_time(random), self._some_key(random), self._some_value(random))
             if random.random() < 0.2:
                 log.skip(random.randint(1, 3))
         self._broker.tell()
+
+    def _some_time(self, random: Random) -> int:
+        """Now, or before, so that some records are late."""
+        return max(0, int(self._loop.time() * 1000) - random.choice((0, 0, 0, 40, 90, 300, 900)))
 
     def _some_key(self, random: Random) -> bytes | None:
         return None if random.random() < 0.02 else str(random.randrange(_KEYS)).encode()

@@ -9,7 +9,7 @@ from aiokafka.errors import IllegalStateError
 
 from framework.errors import BrokerError
 from framework.records import Batch, Record, TopicPartition
-from framework.runtime.ports import Committed, Fetched, LogRange, OutOfRange, Place, SourceListener
+from framework.runtime.ports import Committed, Fetched, LogEnd, LogRange, OutOfRange, Place, SourceListener
 from framework.testing.simulation.foreign import Foreign
 from framework.testing.simulation.group import Coordinator
 from framework.testing.simulation.history import Scribe
@@ -83,6 +83,7 @@ class SimulatedSource:
         self._assigned: dict[TopicPartition, PartitionLog] = {}
         """With the log that was there at the assignment: of another one, of a topic made anew, nothing comes."""
         self._positions: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, LogEnd] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._rejoin = asyncio.Event()
 
@@ -116,6 +117,7 @@ class SimulatedSource:
     async def _revoke(self) -> None:
         self.assignment += 1
         self._positions.clear()
+        self._ends.clear()
         if self._listener is None:
             return
         if self._assigned and not self._broker.coordinator.knows(self.member):
@@ -131,6 +133,7 @@ class SimulatedSource:
         self.assignment += 1
         self._assigned = {partition: self._broker.logs[partition] for partition in partitions}
         self._positions.clear()
+        self._ends.clear()
         try:
             self._listener.on_assigned(dict.fromkeys(partitions, len(self._broker.logs)))
         except Exception as error:
@@ -160,6 +163,7 @@ class SimulatedSource:
         lost = [partition for partition in known if not self._is_in_range(partition)]
         if lost:
             raise OutOfRange(lost)
+        self._ends |= {each: LogEnd(self._assigned[each].end, self._broker.loop.time()) for each in known}
         wanted = [partition for partition in known if self._random.random() < 0.9]
         batches = [self._read(partition) for partition in wanted]
         return Fetched([batch for batch in batches if batch.end > batch.start], self.assignment)
@@ -198,6 +202,10 @@ class SimulatedSource:
         if partition not in self._assigned:
             raise IllegalStateError(f"No current assignment for partition {partition}")
         self._positions[partition] = position
+
+    def log_ends(self) -> dict[TopicPartition, LogEnd]:
+        self._broker.foreign.maybe("source.log_ends")
+        return {partition: self._ends[partition] for partition in self._positions if partition in self._ends}
 
     async def log_ranges(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, LogRange]:
         await self._broker.answer()

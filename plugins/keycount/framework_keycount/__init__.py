@@ -2,15 +2,30 @@
 
 from collections.abc import Sequence
 
-from framework import Batch, Output, Processor, Record, State, hookimpl
+from pydantic import Field
 
-__all__ = ["KeyCount", "framework_processors"]
+from framework import Batch, Duration, Options, Output, Processor, Record, State, hookimpl
+
+__all__ = ["KeyCount", "KeyCountOptions", "framework_processors"]
 
 
-class KeyCount(Processor):
+class KeyCountOptions(Options):
+    """How long keys are counted."""
+
+    ttl: Duration | None = Field(
+        default=None, description="Forget a key that had no record for this long, in event time: 7d"
+    )
+
+
+class KeyCount(Processor[str | None, bytes, int, KeyCountOptions]):
     """Counts the records of each key. Records without a key count under null, which is different from the empty key."""
 
     api_version = 1
+    Options = KeyCountOptions
+
+    @classmethod
+    def ttl_of(cls, options: KeyCountOptions) -> Duration | None:
+        return options.ttl
 
     def process(self, record: Record, state: State[str | None, int], out: Output) -> None:
         state[record.key] = state.get(record.key, 0) + 1

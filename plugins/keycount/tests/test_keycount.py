@@ -4,6 +4,7 @@ from framework_keycount import KeyCount
 from hypothesis import given
 from hypothesis import strategies as st
 
+from framework import Record
 from framework.testing import check_processor, run_processor
 
 KEYS = st.none() | st.sampled_from(["", "a", "b", "None", "null"]) | st.text()
@@ -29,3 +30,10 @@ def test_batches_of_any_size_count_as_a_counter_does(keys: list[str | None], siz
 @given(keys=st.lists(KEYS, min_size=1, max_size=30))
 def test_it_keeps_the_contract(keys: list[str | None]) -> None:
     check_processor(KeyCount, [(key, b"") for key in keys])
+
+
+def test_a_key_is_forgotten_if_the_user_says_so() -> None:
+    records = [Record("test", 0, at, at * 1000, key, b"") for at, key in enumerate("aabbbbbbba")]
+    assert run_processor(KeyCount, records, options={"ttl": "5s"}, batches=3).state == {"a": 1, "b": 7}
+    assert run_processor(KeyCount, records, batches=3).state == {"a": 3, "b": 7}
+    check_processor(KeyCount, records, options={"ttl": "5s"}, until=20_000)

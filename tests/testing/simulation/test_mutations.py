@@ -4,22 +4,29 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from unittest.mock import patch
 
 import pytest
 
+from framework.event_time import NO_EVENT_TIME
 from framework.observers import Observer
 from framework.runtime import applier, attempt, failures, worker
+from framework.runtime.expiry import Expiry, NotedTable
 from framework.runtime.outbox import Outbox
 from framework.runtime.ports import OutOfRange
 from framework.runtime.saver import Saver
 from framework.runtime.task import PartitionTask, TaskStatus
+from framework.runtime.timer_queue import TimerQueue
+from framework.runtime.timers import UnitTimers
+from framework.runtime.watermark import Watermark
 from framework.runtime.worker import Worker
-from framework.stores import SAVED, _rules, memory
+from framework.stores import EXPIRY_TABLE, SAVED, _rules, memory
 from framework.stores.memory import MemoryStore
 from framework.table import Table
 from framework.testing.simulation import Simulation, SimulationError
 from framework.testing.simulation.source import SimulatedSource
+from framework.windows.aligned import AlignedKeeper
 
 HISTORIES = 600
 """In so many, each bug must show."""
@@ -85,8 +92,8 @@ def warm_memory_goes_on_after_another_owner(stack):
 def position_off_by(stack: ExitStack, offsets: int) -> None:
     load = PartitionTask.load
 
-    def load_off(self, claim, data):
-        load(self, claim, data)
+    def load_off(self, claim, data, timers=None):
+        load(self, claim, data, timers)
         if self.live.last_offset >= 0:
             self.live.progress = replace(self.live.progress, position=self.live.position + offsets)
 
@@ -366,6 +373,229 @@ def versions_begin_anew_after_a_state_is_set_aside(stack):
         return aside
 
     replaced(stack, MemoryStore, "set_aside", begin_anew)
+
+
+# ---- time
+
+
+@mutation
+def a_timer_fires_twice(stack):
+    begin_timer = Outbox.begin_timer
+    fire_once = attempt.Attempt.timer
+
+    async def fire(self, offset, *, wall):
+        timer, error = await fire_once(self, offset, wall=wall)
+        if error is None and self._timers.fired % 5 == 0:
+            begin_timer(self._outbox, offset, self._timers.fired)
+            self._processor.on_timer(timer, self._table, self._outbox)
+        return timer, error
+
+    replaced(stack, attempt.Attempt, "timer", fire)
+
+
+@mutation
+def timers_are_lost_when_they_are_loaded(stack):
+    replaced(stack, UnitTimers, "index", lambda self, entries, most: 0)
+
+
+@mutation
+def timers_fire_early(stack):
+    is_due = UnitTimers.is_due
+    replaced(stack, UnitTimers, "is_due", lambda self, until, *, wall: is_due(self, until + 1, wall=wall))
+
+
+@mutation
+def timers_fire_late(stack):
+    is_due = UnitTimers.is_due
+    replaced(stack, UnitTimers, "is_due", lambda self, until, *, wall: is_due(self, until - 1, wall=wall))
+
+
+@mutation
+def timers_of_one_time_fire_in_the_reverse_order(stack):
+    push = TimerQueue.push
+
+    def push_reversed(self, entry):
+        time, name, number, serial, key = entry
+        push(self, (time, name, _Reversed(number), serial, key))
+
+    replaced(stack, TimerQueue, "push", push_reversed)
+
+
+class _Reversed(int):
+    def __lt__(self, other):
+        return int.__gt__(self, other)
+
+
+@mutation
+def a_step_of_the_watermark_is_split_a_record_too_late(stack):
+    steps = Watermark.steps
+
+    def late_steps(self, event_times):
+        found = steps(self, event_times)
+        return [(min(position + 1, len(event_times)), time) for position, time in found]
+
+    replaced(stack, Watermark, "steps", late_steps)
+
+
+@mutation
+def batches_are_not_split_at_steps(stack):
+    steps = Watermark.steps
+
+    def last_step(self, event_times):
+        found = steps(self, event_times)
+        return [(len(event_times), found[-1][1])] if found else []
+
+    replaced(stack, Watermark, "steps", last_step)
+
+
+@mutation
+def the_watermark_goes_back(stack):
+    replaced(stack, Watermark, "advance", lambda self, time: setattr(self, "time", time))
+    rule_only = Watermark.steps
+
+    def steps(self, event_times):
+        fresh = Watermark(self._rule)
+        return rule_only(fresh, event_times)
+
+    replaced(stack, Watermark, "steps", steps)
+
+
+@mutation
+def the_watermark_is_not_loaded(stack):
+    load = PartitionTask.load
+
+    def load_without(self, *arguments):
+        load(self, *arguments)
+        memory = self.applier.memory
+        memory.watermark.time = memory.timers.event_time = memory.processor.event_time = NO_EVENT_TIME
+
+    replaced(stack, PartitionTask, "load", load_without)
+
+
+@mutation
+def an_undo_forgets_the_timers(stack):
+    replaced(stack, UnitTimers, "undo", UnitTimers.end_undo)
+
+
+@mutation
+def timers_that_have_fired_stay_stored(stack):
+    capture = PartitionTask.capture
+
+    def without_deletions(self, *arguments, **options):
+        table = self.applier.memory.timers.table
+        table._changed = {key for key in table._changed if key in table.view()}
+        return capture(self, *arguments, **options)
+
+    replaced(stack, PartitionTask, "capture", without_deletions)
+
+
+@mutation
+def an_idle_step_is_not_stored(stack):
+    step_idle = Worker._step_idle
+
+    async def nothing(tasks):
+        pass
+
+    async def step_without_save(self):
+        with patch.object(self.saver, "save", nothing):
+            await step_idle(self)
+
+    replaced(stack, Worker, "_step_idle", step_without_save)
+
+
+@mutation
+def an_idle_step_goes_too_far(stack):
+    idle_step = applier.Applier.idle_step
+
+    def further(self, end):
+        time = idle_step(self, end)
+        return None if time is None else time + 500
+
+    replaced(stack, applier.Applier, "idle_step", further)
+
+
+@mutation
+def an_idle_step_is_stored_after_timers_fire(stack):
+    step_idle = Worker._step_idle
+
+    async def save_later(self, tasks):
+        await Worker._fire_timers(self)
+        await Saver.save(self.saver, tasks)
+
+    async def step(self):
+        with patch.object(self.saver, "save", partial(save_later, self)):
+            await step_idle(self)
+
+    replaced(stack, Worker, "_step_idle", step)
+
+
+@mutation
+def a_key_that_was_written_again_expires(stack):
+    def look_at(self, key, until):
+        del self._bucket_of[key], self.table[key]
+        self.state.remove(key)
+
+    replaced(stack, Expiry, "_look_at", look_at)
+
+
+@mutation
+def keys_expire_before_unsaved_writes_are_seen(stack):
+    replaced(stack, Expiry, "step", lambda self, until, most: self._expire(until, most) or self.state.note(most))
+
+
+@mutation
+def keys_never_expire_after_a_load(stack):
+    replaced(stack, Expiry, "index", lambda self, entries, most: 0)
+    replaced(stack, Expiry, "adopt", lambda self, keys, most: 0)
+
+
+@mutation
+def keys_expire_after_the_record_that_moves_the_watermark(stack):
+    expire = applier.Applier._expire
+
+    async def late(self, until, breathe):
+        return await expire(self, self.memory.watermark.time, breathe)
+
+    replaced(stack, applier.Applier, "_expire", late)
+
+
+@mutation
+def keys_that_have_expired_stay_stored(stack):
+    take_changed = NotedTable.take_changed
+
+    def take_present(self):
+        changed, deleted = take_changed(self)
+        return {key for key in changed if key in self.view()}, deleted
+
+    replaced(stack, NotedTable, "take_changed", take_present)
+
+
+@mutation
+def times_of_writes_are_not_stored(stack):
+    has_changed = PartitionTask._has_changed
+    replaced(
+        stack,
+        PartitionTask,
+        "_has_changed",
+        lambda self, name, table: name != EXPIRY_TABLE and has_changed(self, name, table),
+    )
+
+
+@mutation
+def late_records_get_into_closed_windows(stack):
+    replaced(stack, AlignedKeeper, "_is_open", lambda self, span: True)
+
+
+@mutation
+def a_window_closes_without_its_grace(stack):
+    closes = AlignedKeeper._set_timers
+
+    def early(self, span, number):
+        grace, self._grace = self._grace, 0
+        closes(self, span, number)
+        self._grace = grace
+
+    replaced(stack, AlignedKeeper, "_set_timers", early)
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -19,10 +19,12 @@ FAULTS = (
     "expelled",
     "foreign exception",
     "frozen",
+    "idle step",
     "killed",
     "outputs failed",
     "rebalance",
     "record failed",
+    "record late",
     "records deleted",
     "records expired",
     "revoked late",
@@ -63,7 +65,7 @@ def test_every_promise_is_kept_whatever_the_plan(seed, plan):
 def test_the_fixed_seeds_meet_every_fault():
     """What the tests above say is worth as much as the faults in them."""
     faults: Counter[str] = Counter()
-    for seed in range(120):
+    for seed in range(200):
         faults += Simulation(seed, 20, store="memory").run().faults
     assert set(faults) == set(FAULTS)
     assert min(faults.values()) >= 3, faults
