@@ -61,13 +61,14 @@ class SimulatedIO:
             self._scribe.fault("disk full", function.__name__)
             raise StoreError("the simulated disk is full")
         fails = self._random.random() < self._disk.fault_rate
-        if fails and self._random.random() < 0.5:
+        loses_answer = fails and writes and self._random.random() < 0.7
+        if fails and not loses_answer:
             self._scribe.fault("store failed", f"{function.__name__} did not happen")
             raise StoreError("the simulated disk failed")
         self._foreign.maybe(f"store: {function.__name__}, before")
         outcome = function(*args)
         self._foreign.maybe(f"store: {function.__name__}, after")
-        if fails and writes:
+        if loses_answer:
             self._scribe.fault("store failed", f"{function.__name__} happened, the answer is lost")
             raise StoreError("the simulated disk failed")
         return outcome

@@ -130,7 +130,7 @@ class Setting:
             broker_delay=random.choice((0.005, 0.05, 0.3)),
             store_delay=random.choice((0.001, 0.05, 0.5)),
             output_delay=random.choice((0.005, 0.1, 0.5)),
-            store_fault_rate=random.choice((0.0, 0.0, 0.01, 0.03)),
+            store_fault_rate=random.choice((0.0, 0.0, 0.02, 0.1)),
             output_fault_rate=random.choice((0.0, 0.0, 0.02, 0.1)),
             foreign_rate=random.choice((0.0, 0.0, 0.001, 0.01)),
             idle_after=random.choice((None, 300, 2000)),
