@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.brokers.jars import KAFKA_VERSION as VERSION
-from tests.brokers.jars import KafkaJars, java_version
+from framework.testing.brokers.jars import KAFKA_VERSION as VERSION
+from framework.testing.brokers.jars import KafkaJars, java_version
 
 __all__ = ["JAVA_OPTIONS", "VERSION", "Broker", "java_version"]
 

@@ -8,7 +8,7 @@ from typing import Final
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from benchmarks.traffic import Traffic
-from tests.brokers.traffic import create_topic
+from framework.testing.brokers.traffic import create_topic
 
 __all__ = ["Topic", "fill"]
 

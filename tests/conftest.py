@@ -11,11 +11,10 @@ from hypothesis import HealthCheck, settings
 
 from framework.embedded.broker import PARTITIONS
 from framework.records import Record
-from tests.brokers import Broker, KafkaJars, NoBrokerError, Rung, choose_rung
-from tests.brokers.jars import jars_missing
-from tests.brokers.traffic import create_topic, make_topic_by_asking
-from tests.brokers.traffic import produce as produce_records
-from tests.brokers.traffic import read_topic as read_records
+from framework.testing.brokers import Broker, KafkaJars, NoBrokerError, Rung, choose_rung
+from framework.testing.brokers.jars import jars_missing
+from framework.testing.brokers.traffic import produce as produce_records
+from framework.testing.brokers.traffic import read_topic as read_records
 
 # No test depends on how fast a machine is.
 settings.register_profile(
@@ -105,24 +104,23 @@ def topic(broker: Broker) -> Callable[..., str]:
     """
 
     def create(partitions: int = PARTITIONS, config: Mapping[str, str] | None = None) -> str:
-        if broker.real:
-            return create_topic(broker.bootstrap_servers, partitions, config)
-        if partitions != PARTITIONS or config:
-            pytest.skip(f"the embedded broker knows topics of {PARTITIONS} partitions without configuration")
-        return make_topic_by_asking(broker.bootstrap_servers)
+        try:
+            return broker.create_topic(partitions, config)
+        except ValueError as error:
+            pytest.skip(str(error))
 
     return create
 
 
 @pytest.fixture
 def produce(broker: Broker) -> Callable[..., list[tuple[int, int]]]:
-    """Sends records to the shared broker, see `tests.brokers.traffic.produce`."""
+    """Sends records to the shared broker, see `framework.testing.brokers.traffic.produce`."""
     return partial(produce_records, broker.bootstrap_servers)
 
 
 @pytest.fixture
 def read_topic(broker: Broker) -> Callable[..., list[Record]]:
-    """Reads a whole topic of the shared broker, see `tests.brokers.traffic.read_topic`.
+    """Reads a whole topic of the shared broker, see `framework.testing.brokers.traffic.read_topic`.
 
     The embedded broker does not know which transactions were aborted, and gives their records too.
     """

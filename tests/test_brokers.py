@@ -7,8 +7,8 @@ import pytest
 from confluent_kafka import KafkaException
 
 from framework.records import Record
-from tests.brokers import Broker, Embedded, KafkaJars, Named, NoBrokerError, choose_rung
-from tests.brokers.traffic import create_topic, produce, read_topic
+from framework.testing.brokers import Broker, Embedded, KafkaJars, Named, NoBrokerError, choose_rung
+from framework.testing.brokers.traffic import create_topic, produce, read_topic
 
 pytest_plugins = ["pytester"]
 

@@ -173,6 +173,7 @@ STRANGERS = {
     "framework.kafka.internals": "aiokafka's internals are used there, and nowhere else",
     "framework.runtime.watchdog": "sys._current_frames",
     "framework.shutdown": "os._exit",
+    "framework.testing.brokers.traffic": "confluent-kafka's name for the end of a partition",
     "framework.testing.simulation.loop": "asyncio's own way to tell which loop runs",
 }
 

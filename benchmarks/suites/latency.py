@@ -8,7 +8,7 @@ from benchmarks.probes.protocol import run_probe
 from benchmarks.report import Bar, Report
 from benchmarks.session import Session
 from benchmarks.workers import Worker, Workers
-from tests.brokers.traffic import create_topic
+from framework.testing.brokers.traffic import create_topic
 
 DESCRIPTION: Final = "from produce to applied, and to stored, at up to 100,000 records a second; --records: the highest"
 RECORDS: Final = 100_000

@@ -11,7 +11,7 @@ from benchmarks.probes.protocol import probe_beside, run_probe
 from benchmarks.report import Bar, Report
 from benchmarks.session import Session
 from benchmarks.workers import WorkerError, Workers
-from tests.brokers.traffic import create_topic
+from framework.testing.brokers.traffic import create_topic
 
 DESCRIPTION: Final = "time without progress as a second worker joins and leaves; --records: keys of large state"
 RECORDS: Final = 1_000_000

@@ -11,7 +11,7 @@ from framework_schemaregistry import RegistryAvro, RegistryJson, RegistryOptions
 from framework_schemaregistry.base import RegistryFormat
 from framework_schemaregistry.waiting import Patience
 
-from tests.brokers import Broker, choose_rung
+from framework.testing.brokers import Broker, choose_rung
 from tests.brokers.apicurio import apicurio_missing, running_apicurio
 from tests.brokers.fake_registry import FakeRegistry
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.brokers.jars import java_version
+from framework.testing.brokers.jars import java_version
 
 __all__ = ["APICURIO_VERSION", "apicurio_missing", "fetch_apicurio", "running_apicurio"]
 

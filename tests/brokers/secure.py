@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-expor
     UserScramCredentialUpsertion,
 )
 
-from tests.brokers.jars import KafkaJars
+from framework.testing.brokers.jars import KafkaJars
 
 __all__ = ["PASSWORD", "SecureKafka", "make_certificate"]
 

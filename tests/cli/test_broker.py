@@ -12,7 +12,7 @@ from framework.embedded.broker import is_embedded
 from framework.embedded.feed import Feed
 from framework.embedded.inputs import InputRecord
 from framework.kafka.cluster import connect
-from tests.brokers.traffic import read_topic
+from framework.testing.brokers.traffic import read_topic
 
 COMMAND = (sys.executable, "-m", "framework", "broker")
 

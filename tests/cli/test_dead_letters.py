@@ -18,7 +18,7 @@ from framework.dead_letters import REPLAY_HEADER, to_dead_letter
 from framework.embedded.broker import EmbeddedBroker
 from framework.kafka.sink import KafkaSink
 from framework.output import OutputRecord
-from tests.brokers.traffic import make_topic_by_asking, read_topic
+from framework.testing.brokers.traffic import make_topic_by_asking, read_topic
 
 _SECONDS = itertools.count()
 """Each dead letter here is of another second."""

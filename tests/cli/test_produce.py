@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaConsumer
 from framework.embedded.broker import PARTITIONS, EmbeddedBroker, PatientAssignor
 from framework.embedded.feed import Feed
 from framework.embedded.inputs import Input
-from tests.brokers import Broker
-from tests.brokers.traffic import read_topic
+from framework.testing.brokers import Broker
+from framework.testing.brokers.traffic import read_topic
 
 CSV = "user,amount\nann,1\nbob,2\nann,3\n"
 SIXTEEN_MEGABYTES = 16_000_000

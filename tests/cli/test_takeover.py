@@ -14,7 +14,7 @@ from framework.codecs.msgpack import MsgpackCodec
 from framework.embedded.broker import EmbeddedBroker
 from framework.plugins import load
 from framework.stores import Description, Progress, StoredUnit, Unit
-from tests.brokers.traffic import make_topic_by_asking
+from framework.testing.brokers.traffic import make_topic_by_asking
 
 STORES = ("sqlite", "file")
 CODECS = {"json": JsonCodec(), "msgpack": MsgpackCodec()}

@@ -12,7 +12,7 @@ from framework.embedded.feed import Feed
 from framework.embedded.inputs import InputRecord
 from framework.errors import BrokerError, RecordsLostError, UsageError
 from framework.records import TopicPartition
-from tests.brokers.traffic import produce
+from framework.testing.brokers.traffic import produce
 
 TOPIC = "t"
 MEGABYTE = 1_000_000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import Broker
+from framework.testing.brokers import Broker
 from tests.end_to_end.worker import exported, framework, listed
 
 KEYS = [f"key-{number % 7}" for number in range(100)]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from framework.dead_letters import DEAD_LETTER_HEADERS
-from tests.brokers import Broker
+from framework.testing.brokers import Broker
 from tests.end_to_end.worker import Worker, exported, framework, listed, truth
 
 VALUES = ["v0", "v1", "v2", "v3", "bad", "v4", "v5", "v6", "v7", "v8", "v9"]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import Docker
-from tests.brokers.traffic import create_topic, produce
+from framework.testing.brokers import Docker
+from framework.testing.brokers.traffic import create_topic, produce
 
 pytestmark = pytest.mark.docker
 

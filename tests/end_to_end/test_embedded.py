@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from framework.embedded.broker import EmbeddedBroker
-from tests.brokers.traffic import make_topic_by_asking, produce, read_topic
+from framework.testing.brokers.traffic import make_topic_by_asking, produce, read_topic
 from tests.end_to_end.worker import Worker, exported, framework, truth
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from framework.dead_letters import DEAD_LETTER_HEADERS, REPLAY_HEADER
 from framework.records import Record
-from tests.brokers import Broker
+from framework.testing.brokers import Broker
 from tests.end_to_end.worker import Worker, exported, framework, listed, truth
 
 GOOD, BAD = b"good", b"bad"

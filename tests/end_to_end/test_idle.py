@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from framework.records import Record
-from tests.brokers import Broker
+from framework.testing.brokers import Broker
 from tests.end_to_end.worker import Worker
 
 WINDOW = ("--plugin", "window", "--option", "kind=tumbling", "--option", "size=1s", "--option", "keep=1d")

@@ -8,7 +8,7 @@ from confluent_kafka.admin import AdminClient
 from framework.kafka.lookup import look_up
 from framework.kafka.topics import topic_ids
 from framework.records import TopicPartition
-from tests.brokers.traffic import create_topic
+from framework.testing.brokers.traffic import create_topic
 
 pytestmark = pytest.mark.kafka
 

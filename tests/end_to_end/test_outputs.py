@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.brokers import Broker
+from framework.testing.brokers import Broker
 from tests.end_to_end.worker import exported, framework
 
 PLUGIN = """

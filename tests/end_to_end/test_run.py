@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from confluent_kafka import Consumer
 
-from tests.brokers import Broker
+from framework.testing.brokers import Broker
 from tests.end_to_end.worker import Worker, counts, exported, framework, listed, stored_positions, truth
 
 KEYS = [f"key-{number % 97}" for number in range(3000)]

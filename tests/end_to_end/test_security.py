@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers.jars import KafkaJars, jars_missing
+from framework.testing.brokers.jars import KafkaJars, jars_missing
+from framework.testing.brokers.traffic import create_topic
+from framework.testing.brokers.traffic import produce as send
+from framework.testing.brokers.traffic import read_topic as read
 from tests.brokers.secure import PASSWORD, SecureKafka, make_certificate
-from tests.brokers.traffic import create_topic
-from tests.brokers.traffic import produce as send
-from tests.brokers.traffic import read_topic as read
 
 pytestmark = pytest.mark.kafka
 

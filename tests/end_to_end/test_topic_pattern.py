@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import Broker
-from tests.brokers.traffic import create_topic, delete_topic
+from framework.testing.brokers import Broker
+from framework.testing.brokers.traffic import create_topic, delete_topic
 from tests.end_to_end.worker import Worker, framework, listed
 
 pytestmark = pytest.mark.kafka

@@ -16,7 +16,7 @@ from framework.changes import fold_rows
 from framework.cli.stores import open_store
 from framework.codecs.json import JsonCodec
 from framework.errors import StoreError
-from tests.brokers.traffic import create_topic, read_topic
+from framework.testing.brokers.traffic import create_topic, read_topic
 from tests.end_to_end.worker import Worker
 from tests.faults.oracle import Oracle
 from tests.faults.traffic import Traffic

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.brokers import Broker, KafkaJars
+from framework.testing.brokers import Broker, KafkaJars
 from tests.faults.application import Application
 
 

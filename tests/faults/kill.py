@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 import click
 
-from tests.brokers import KafkaJars
+from framework.testing.brokers import KafkaJars
 from tests.faults.aim import wait_for_write
 from tests.faults.application import Application
 from tests.faults.proxy import Proxy

@@ -22,8 +22,8 @@ from typing import Any, Self
 
 import click
 
-from tests.brokers import KafkaJars
-from tests.brokers.traffic import create_topic
+from framework.testing.brokers import KafkaJars
+from framework.testing.brokers.traffic import create_topic
 from tests.faults.aim import wait_for_write
 from tests.faults.application import SESSION_SECONDS
 from tests.faults.oracle import Oracle

@@ -10,8 +10,8 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from tests.brokers import Broker
-from tests.brokers.traffic import create_topic, wait_for_leaders
+from framework.testing.brokers import Broker
+from framework.testing.brokers.traffic import create_topic, wait_for_leaders
 from tests.end_to_end.worker import Worker, exported, framework, listed, truth
 
 pytestmark = pytest.mark.kafka

@@ -7,8 +7,8 @@ import time
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from tests.brokers.traffic import create_topic
-from tests.brokers.traffic import produce as produce_records
+from framework.testing.brokers.traffic import create_topic
+from framework.testing.brokers.traffic import produce as produce_records
 from tests.end_to_end.worker import Worker, exported, framework, truth
 
 pytestmark = pytest.mark.kafka

@@ -11,8 +11,8 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from tests.brokers import Broker
-from tests.brokers.traffic import create_topic, make_topic_by_asking, produce, read_topic
+from framework.testing.brokers import Broker
+from framework.testing.brokers.traffic import create_topic, make_topic_by_asking, produce, read_topic
 from tests.end_to_end.worker import Worker, exported, framework
 
 AMOUNT = {"name": "amount", "type": {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}}

@@ -23,7 +23,6 @@ __all__ = ["KAFKA_VERSION", "KafkaJars", "fetch_jars", "jars_missing", "java_ver
 KAFKA_VERSION = "4.1.0"
 OLDEST_JAVA = 17
 
-_CACHE = Path(__file__).parents[2] / ".cache" / "kafka"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _JAVA_OPTIONS = ("-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # starts fast on few cores
@@ -76,8 +75,11 @@ _PROPERTIES = {
 
 
 def jars_directory() -> Path:
-    """Where the jars are, or go: FRAMEWORK_TEST_KAFKA_JARS, or a folder under the repository's `.cache`."""
-    return Path(os.environ.get("FRAMEWORK_TEST_KAFKA_JARS") or _CACHE / KAFKA_VERSION).absolute()
+    """Where the jars are, or go: FRAMEWORK_TEST_KAFKA_JARS, or `framework/kafka` in the user's cache directory."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(
+        os.environ.get("FRAMEWORK_TEST_KAFKA_JARS") or caches / "framework" / "kafka" / KAFKA_VERSION
+    ).absolute()
 
 
 def java_version() -> int | None:
