@@ -79,8 +79,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def broker(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """The broker that all tests share, started at its first use. Mark a test `kafka` if it needs a real one."""
     rung = pytestconfig.stash[_RUNG]
-    with rung.running(tmp_path_factory.mktemp("broker")) as servers:
-        yield Broker(servers, rung.real, rung.description())
+    with rung.broker(tmp_path_factory.mktemp("broker")) as broker:
+        yield broker
 
 
 @pytest.fixture

@@ -1,25 +1,43 @@
-"""For the tests of plugins and stores: run a processor in memory, check that it keeps the contract. No Kafka needed."""
+"""For the tests of plugins: a driver in memory, conformance kits, brokers, and runs in processes of their own.
+
+pytest finds the fixtures `embedded_broker`, `kafka_broker` and `framework_run` by itself, see
+`framework.testing.fixtures`. The kits and the brokers need the packages of `pip install "framework[testing]"`.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from framework.testing.conformance import check_processor
-from framework.testing.driver import Result, run_processor
-
 if TYPE_CHECKING:
+    from framework.testing.brokers import Broker
+    from framework.testing.conformance import check_processor
+    from framework.testing.driver import Result, run_processor
     from framework.testing.formats import FormatConformance
+    from framework.testing.runs import Run
     from framework.testing.stores import StoreConformance
 
-__all__ = ["FormatConformance", "Result", "StoreConformance", "check_processor", "run_processor"]
+__all__ = [
+    "Broker",
+    "FormatConformance",
+    "Result",
+    "Run",
+    "StoreConformance",
+    "check_processor",
+    "run_processor",
+]
 
-_NEED_PYTEST: Final = {
-    "FormatConformance": "framework.testing.formats",
-    "StoreConformance": "framework.testing.stores",
+_HOMES: Final = {
+    "Broker": "brokers",
+    "FormatConformance": "formats",
+    "Result": "driver",
+    "Run": "runs",
+    "StoreConformance": "stores",
+    "check_processor": "conformance",
+    "run_processor": "driver",
 }
+"""The module of each name. It is imported when the name is used first, because pytest imports this package for all."""
 
 
 def __getattr__(name: str) -> Any:
-    """The kits that need pytest are imported when they are asked for."""
-    if name not in _NEED_PYTEST:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_NEED_PYTEST[name]), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

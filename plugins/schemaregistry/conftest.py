@@ -63,9 +63,8 @@ async def make(registry: FakeRegistry) -> AsyncIterator[Callable[..., Awaitable[
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """The broker that the tests of this package share; see CONTRIBUTING.md."""
     rung, _ = choose_rung(os.environ)
-    rung.prepare()
-    with rung.running(tmp_path_factory.mktemp("broker")) as servers:
-        yield Broker(servers, rung.real, rung.description())
+    with rung.broker(tmp_path_factory.mktemp("broker")) as broker:
+        yield broker
 
 
 @pytest.fixture(scope="session")

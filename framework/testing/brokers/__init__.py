@@ -98,6 +98,13 @@ class Rung(ABC):
     def running(self, directory: Path) -> AbstractContextManager[str]:
         """Run it, with its files under `directory`; gives its bootstrap servers."""
 
+    @contextmanager
+    def broker(self, directory: Path) -> Iterator[Broker]:
+        """Fetch what it needs, and run it."""
+        self.prepare()
+        with self.running(directory) as servers:
+            yield Broker(servers, self.real, self.description())
+
 
 class Named(Rung):
     name = "env"
