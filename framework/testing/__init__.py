@@ -9,29 +9,39 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from framework.testing.brokers import Broker
+    from framework.testing.codecs import CodecConformance
     from framework.testing.conformance import check_processor
-    from framework.testing.driver import Result, run_processor
+    from framework.testing.driver import run_processor
     from framework.testing.formats import FormatConformance
+    from framework.testing.instance import Result
+    from framework.testing.processors import ProcessorConformance
     from framework.testing.runs import Run
     from framework.testing.stores import StoreConformance
+    from framework.testing.strategies import records_of
 
 __all__ = [
     "Broker",
+    "CodecConformance",
     "FormatConformance",
+    "ProcessorConformance",
     "Result",
     "Run",
     "StoreConformance",
     "check_processor",
+    "records_of",
     "run_processor",
 ]
 
 _HOMES: Final = {
     "Broker": "brokers",
+    "CodecConformance": "codecs",
     "FormatConformance": "formats",
-    "Result": "driver",
+    "ProcessorConformance": "processors",
+    "Result": "instance",
     "Run": "runs",
     "StoreConformance": "stores",
     "check_processor": "conformance",
+    "records_of": "strategies",
     "run_processor": "driver",
 }
 """The module of each name. It is imported when the name is used first, because pytest imports this package for all."""

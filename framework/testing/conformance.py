@@ -1,31 +1,29 @@
 """The conformance kit: does a processor keep the contract that exactly-once state rests on?"""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from decimal import Decimal
-from itertools import zip_longest
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from typing import Any, Final
 
-from framework.borders import describe, is_plugin_failure, shown
 from framework.codecs import Codec
 from framework.codecs.json import JsonCodec
 from framework.codecs.msgpack import MsgpackCodec
-from framework.errors import CodecError, UsageError
+from framework.errors import CodecError, OutputError
 from framework.plugins import check_processor_class
 from framework.processor import Options, Processor
-from framework.records import Batch, Record
-from framework.runtime.expiry import NotedTable
-from framework.table import Table, stored_key
-from framework.testing.driver import Driver, Result, Stored, pieces, stretches, to_batch
-from framework.timers import Timer
+from framework.records import Record
+from framework.testing.case import Case
+from framework.testing.comparison import REFERENCE, compare, compare_states
+from framework.testing.hash_seeds import check_hash_seeds
+from framework.testing.instance import Instance, Result
+from framework.testing.saved import Saved, encoded
 
-__all__ = ["check_processor"]
+__all__ = ["PROMISE", "RULES", "Rule", "check_processor"]
+
+Rule = Callable[[Case], None]
+"""Raises `AssertionError` that tells how the processor breaks the rule. Its docstring is the rule."""
 
 _CODECS: tuple[type[Codec], ...] = (JsonCodec, MsgpackCodec)
 _BATCH_SIZES = (1, 2, 3, 7)
-_RESTARTS = 32
-_AT_ONCE = 1000
-_REFERENCE = "one run of process"
 
 
 def check_processor(
@@ -53,144 +51,121 @@ def check_processor(
     `UsageError` if all records are refused, because then nothing was checked.
     """
     check_processor_class(processor)
-    batch = to_batch(records)
+    case = Case(processor, records, options, until=until, out_of_order=out_of_order, idle=idle)
+    for rule in PROMISE.values():
+        rule(case)
 
-    def new(stored: Stored | None = None) -> Driver:
-        return Driver(processor, batch.topic_partition, options, stored, out_of_order=out_of_order)
 
-    parts = list(stretches(batch, idle, until))
-    expected = _run(new, parts, 1, fast=False)
-    if len(expected.failed) == len(batch):
-        reasons = "".join(f", the first with {describe(error)}" for error in [*expected.failed.values()][:1])
-        raise UsageError(f"the processor refuses each of the {len(batch)} records{reasons}; nothing can be checked")
+def check_stored_values(case: Case) -> None:
+    """Both codecs can store every key and value of the state."""
     for codec in _CODECS:
-        for key, value in expected.state.items():
-            _encoded(codec(), key, value)
-    _compare("a second run over the same records", _run(new, parts, 1, fast=False), expected)
-    for size in (*_BATCH_SIZES, len(batch)):
-        _compare(f"process_batch with {size} records a batch", _run(new, parts, size, fast=True), expected)
-    undisturbed = _states(new, parts)
+        for key, value in case.reference.state.items():
+            encoded(codec(), key, value)
+
+
+def check_second_run(case: Case) -> None:
+    """A second run over the same records gives the same state, timers and outputs."""
+    compare("a second run over the same records", case.run(1, fast=False), case.reference)
+
+
+def check_batches(case: Case) -> None:
+    """`process_batch` gives the same as `process`, however the records are split, and refuses the same records."""
+    for size in (*_BATCH_SIZES, len(case.batch)):
+        compare(f"process_batch with {size} records a batch", case.run(size, fast=True), case.reference)
+
+
+def check_restarts(case: Case) -> None:
+    """A new instance goes on from the stored state and timers as the old one would have."""
+    expected, undisturbed = case.reference, _states(case)
     for codec in _CODECS:
         run = f"a run with restarts, codec {codec.name}"
-        result, states = _run_with_restarts(new, parts, codec())
-        _compare(run, result, expected)
+        result, states = _run_with_restarts(case, codec())
+        compare(run, result, expected)
         for at, state in states.items():
-            _compare_state(f"{run}, at {at}", state, f"{_REFERENCE} gives", undisturbed[at])
+            compare_states(f"{run}, at {at}", state, f"{REFERENCE} gives", undisturbed[at])
 
 
-_New = Callable[..., Driver]
-_Parts = Sequence[tuple[Batch, int | None]]
-"""As `stretches` gives them."""
+def check_outputs(case: Case) -> None:
+    """No record fails because of an output that cannot be sent, such as one to the processor's own input topic."""
+    for offset, error in case.run(1, fast=False).failed.items():
+        if isinstance(error, OutputError):
+            raise AssertionError(f"the record at offset {offset} fails because of its output: {error}")
+
+
+def check_descriptions(case: Case) -> None:
+    """Each option, and the processor, has a description."""
+    silent = [name for name, field in case.processor.Options.model_fields.items() if not field.description]
+    if silent:
+        raise AssertionError(
+            f"options without a description: {', '.join(silent)}; write Field(description=…), which `framework plugins "
+            "info` shows"
+        )
+    if not case.processor.__doc__:
+        raise AssertionError(f"{case.processor.__qualname__} has no docstring; its first line is the plugin's summary")
+
+
+PROMISE: Final[Mapping[str, Rule]] = {
+    "stored-values": check_stored_values,
+    "second-run": check_second_run,
+    "batches": check_batches,
+    "restarts": check_restarts,
+}
+"""The rules without which state is not exactly once."""
+
+RULES: Final[Mapping[str, Rule]] = {
+    **PROMISE,
+    "hash-seeds": check_hash_seeds,
+    "outputs": check_outputs,
+    "descriptions": check_descriptions,
+}
+"""All rules, by name."""
+
 _States = dict[str, dict[Any, Any]]
 """States by where in the run they were there."""
 
 
-@contextmanager
-def _driving(new: _New, stored: Stored | None = None) -> Iterator[Driver]:
-    driver = new(stored)
-    with _named("open"):
-        driver.open()
-    try:
-        yield driver
-    finally:
-        with _named("close"):
-            driver.close()
-
-
-@contextmanager
-def _named(method: str) -> Iterator[None]:
-    """Report an error as that of `method`, which every start of a worker and every load of a state calls."""
-    try:
-        yield
-    except BaseException as error:
-        if not is_plugin_failure(error):
-            raise
-        raise AssertionError(f"{method} fails with {describe(error)}") from error
-
-
-def _run(new: _New, parts: _Parts, size: int, *, fast: bool) -> Result:
-    with _driving(new) as driver:
-        for batch, time in parts:
-            for piece in pieces(batch, size):
-                driver.apply(piece, fast=fast, skip=True)
-                if driver.needless:
-                    raise AssertionError(
-                        f"process_batch fails at offsets {piece.start} to {piece.end - 1} with {driver.needless[0]!r}, "
-                        "but process accepts each of these records"
-                    )
-            if time is not None:
-                driver.step(time)
-                driver.fire(skip=True)
-        return driver.take_result()
-
-
-def _steps(driver: Callable[[], Driver], parts: _Parts) -> Iterator[str]:
-    """Apply one record, or let one timer fire, at a time, and yield where this is. The driver may change between."""
-    for batch, time in parts:
-        for record in pieces(batch, 1):
-            driver().apply(record, fast=False, skip=True, fire=False)
-            yield from _fired(driver, f"offset {record.offsets[0]}")
-        if time is not None:
-            driver().step(time)
-            yield from _fired(driver, f"event time {time} before offset {batch.end}")
-
-
-def _fired(driver: Callable[[], Driver], at: str) -> Iterator[str]:
-    yield at
-    fired = 0
-    while driver().is_due:
-        driver().fire(skip=True, most=1)
-        fired += 1
-        yield f"{at}, after {fired} timers"
-
-
-def _restart_after(parts: _Parts) -> int:
-    """The number of steps from one restart to the next: two or more, so that a step sees what an earlier one left."""
-    return max(2, sum(len(batch) for batch, _ in parts) // _RESTARTS)
-
-
-def _states(new: _New, parts: _Parts) -> _States:
+def _states(case: Case) -> _States:
     """The state of a run wherever the run with restarts restarts; a difference may be gone at the end."""
     states: _States = {}
-    with _driving(new) as driver:
-        for number, at in enumerate(_steps(lambda: driver, parts), 1):
-            if number % _restart_after(parts) == 0:
-                states[at] = driver.take_result().state
+    with case.opened() as instance:
+        for number, at in enumerate(case.steps(lambda: instance), 1):
+            if number % case.restart_after == 0:
+                states[at] = instance.take_result().state
     return states
 
 
-def _run_with_restarts(new: _New, parts: _Parts, codec: Codec) -> tuple[Result, _States]:
+def _run_with_restarts(case: Case, codec: Codec) -> tuple[Result, _States]:
     """Save the changes after each step; now and then load them into a new instance, which continues.
 
     Returns the result, and the state at each restart. The order of a state's keys is unspecified, so each load gives
     the keys that changed last first.
     """
-    saved, states = _Saved(codec), _States()
+    saved, states = Saved(codec), _States()
     total = Result({}, [])
-    with ExitStack() as instances:
-        drivers = [instances.enter_context(_driving(new))]
-        for number, at in enumerate(_steps(lambda: drivers[-1], parts), 1):
-            saved.save(drivers[-1])
-            if number % _restart_after(parts) == 0:
-                _check_aliases(drivers[-1], codec)
-                states[at] = _add(total, drivers[-1])
-                instances.close()
-                stored = saved.load(drivers[-1])
-                _compare_state(f"saved with codec {codec.name}", stored.state, f"at {at} it holds", states[at])
-                drivers.append(instances.enter_context(_driving(new, stored)))
-        _check_aliases(drivers[-1], codec)
-        _add(total, drivers[-1])
-        stored = saved.load(drivers[-1])
-    _compare_state(f"saved with codec {codec.name}", stored.state, "at the end it holds", total.state)
+    with ExitStack() as stack:
+        instances = [stack.enter_context(case.opened())]
+        for number, at in enumerate(case.steps(lambda: instances[-1]), 1):
+            saved.save(instances[-1])
+            if number % case.restart_after == 0:
+                _check_aliases(instances[-1], codec)
+                states[at] = _add(total, instances[-1])
+                stack.close()
+                stored = saved.load(instances[-1])
+                compare_states(f"saved with codec {codec.name}", stored.state, f"at {at} it holds", states[at])
+                instances.append(stack.enter_context(case.opened(stored)))
+        _check_aliases(instances[-1], codec)
+        _add(total, instances[-1])
+        stored = saved.load(instances[-1])
+    compare_states(f"saved with codec {codec.name}", stored.state, "at the end it holds", total.state)
     return total, states
 
 
-def _add(total: Result, driver: Driver) -> dict[Any, Any]:
+def _add(total: Result, instance: Instance) -> dict[Any, Any]:
     """Add the result of a further instance, which began with the state and the timers of the one before.
 
     Returns its state.
     """
-    result = driver.take_result()
+    result = instance.take_result()
     total.state, total.timers, total.event_time = result.state, result.timers, result.event_time
     total.written = result.written
     total.outputs += result.outputs
@@ -200,108 +175,9 @@ def _add(total: Result, driver: Driver) -> dict[Any, Any]:
     return result.state
 
 
-class _Saved:
-    """The entries of the driver's tables as they were last saved."""
-
-    def __init__(self, codec: Codec) -> None:
-        self._codec = codec
-        self._state: dict[Any, bytes] = {}
-        self._timers: dict[Any, bytes] = {}
-        self._written: dict[Any, bytes] = {}
-
-    def save(self, driver: Driver) -> None:
-        """Take the changes of the driver's tables."""
-        driver.timers.store_counters()
-        expiry = driver.expiry
-        self._take(driver.table if expiry is None else expiry.state, self._state)
-        self._take(driver.timers.table, self._timers)
-        if expiry is not None:
-            self._take(expiry.table, self._written)
-
-    def _take(self, table: Table[Any, Any] | NotedTable, saved: dict[Any, bytes]) -> None:
-        while table.add_tallies(_AT_ONCE):
-            pass
-        changed, _ = table.take_changed()
-        data = table.view()
-        for key in changed:
-            saved.pop(key, None)
-            if key in data:
-                stored, value = _encoded(self._codec, stored_key(data, key), data[key])
-                saved[self._codec.decode(stored)] = value
-
-    def load(self, driver: Driver) -> Stored:
-        """State and timers as they were saved, with the progress of this driver."""
-        state, timers, written = map(self._decoded, (self._state, self._timers, self._written))
-        return Stored(state, timers, written, driver.watermark.time, driver.last_offset)
-
-    def _decoded(self, saved: dict[Any, bytes]) -> dict[Any, Any]:
-        return {key: self._codec.decode(value) for key, value in reversed(saved.items())}
-
-
-def _encoded(codec: Codec, key: Any, value: Any) -> tuple[bytes, bytes]:
-    try:
-        return codec.encode(key), codec.encode(value)
-    except CodecError as error:
-        raise AssertionError(f"codec {codec.name} cannot hold the state of key {shown(key)}: {error}") from error
-
-
-def _check_aliases(driver: Driver, codec: Codec) -> None:
+def _check_aliases(instance: Instance, codec: Codec) -> None:
     """One container in two places would come back as two; the codec finds this when the state is encoded as a whole."""
     try:
-        codec.encode(dict(driver.table.view()))
+        codec.encode(dict(instance.table.view()))
     except CodecError as error:
         raise AssertionError(f"codec {codec.name} cannot hold the state: {error}") from error
-
-
-def _compare(run: str, got: Result, expected: Result) -> None:
-    refused, wanted = list(got.failed), list(expected.failed)
-    if refused != wanted:
-        raise AssertionError(f"{run}: refused are the offsets {refused}, but {_REFERENCE} refuses {wanted}")
-    if got.late != expected.late:
-        raise AssertionError(f"{run}: late are the offsets {got.late}, but {expected.late} are in {_REFERENCE}")
-    _compare_state(run, got.state, f"{_REFERENCE} gives", expected.state)
-    if got.written != expected.written:
-        raise AssertionError(
-            f"{run}: the keys were written last at {shown(got.written)}, but {shown(expected.written)} in {_REFERENCE}"
-        )
-    _compare_timers(f"{run}: the timers that are set", got.timers, expected.timers)
-    _compare_timers(
-        f"{run}: the timers that failed",
-        [timer for timer, _ in got.failed_timers],
-        [timer for timer, _ in expected.failed_timers],
-    )
-    for number, (output, other) in enumerate(zip_longest(got.outputs, expected.outputs)):
-        if output != other:
-            raise AssertionError(f"{run}: output {number} is {output}, but {_REFERENCE} sends {other}")
-
-
-def _compare_timers(what: str, got: list[Timer], expected: list[Timer]) -> None:
-    if got != expected:
-        raise AssertionError(f"{what} are {shown(got)}, but {shown(expected)} are in {_REFERENCE}")
-
-
-def _compare_state(run: str, got: Mapping[Any, Any], other: str, expected: Mapping[Any, Any]) -> None:
-    for key in {**expected, **got}:
-        if not (key in got and key in expected and _same(got[key], expected[key])):
-            raise AssertionError(
-                f"{run}: the state of key {key!r} is {_shown(got, key)}, but {other} {_shown(expected, key)}"
-            )
-
-
-def _shown(state: Mapping[Any, Any], key: Any) -> str:
-    return repr(state[key]) if key in state else "missing"
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equal and of the same type, at any depth; NaN is the same as NaN, and 1.0 is not 1.00."""
-    if type(one) is not type(other):
-        return False
-    match one:
-        case float() | Decimal():
-            return repr(one) == repr(other)
-        case list() | tuple():
-            return len(one) == len(other) and all(map(_same, one, other))
-        case dict():
-            return len(one) == len(other) and all(key in other and _same(one[key], other[key]) for key in one)
-        case _:
-            return bool(one == other)

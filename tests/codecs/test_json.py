@@ -12,7 +12,7 @@ from hypothesis import given
 
 from framework.codecs.json import JsonCodec
 from framework.errors import CodecError
-from tests.codecs.values import same, values
+from framework.testing.values import same, values
 
 CODEC = JsonCodec()
 

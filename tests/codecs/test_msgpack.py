@@ -8,7 +8,7 @@ import pytest
 
 from framework.codecs.msgpack import MsgpackCodec
 from framework.errors import CodecError
-from tests.codecs.values import same
+from framework.testing.values import same
 
 CODEC = MsgpackCodec()
 

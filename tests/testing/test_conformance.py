@@ -15,8 +15,8 @@ from framework import (
     RecordError,
     UsageError,
 )
-from framework.testing import check_processor, conformance
-from framework.testing.driver import Driver, Stored
+from framework.testing import case, check_processor
+from framework.testing.instance import Instance, Stored
 
 RECORDS = [(key, number) for number, key in enumerate("abacabadabacaba")]
 
@@ -376,10 +376,10 @@ def test_a_breach_of_time_is_told(processor: type[Processor], reason: str) -> No
 def test_a_restart_takes_timers_and_progress_from_what_was_saved(
     lost: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def loses(processor: Any, partition: Any, options: Any, stored: Stored | None, **settings: Any) -> Driver:
-        return Driver(processor, partition, options, stored and replace(stored, **lost), **settings)
+    def loses(processor: Any, partition: Any, options: Any, stored: Stored | None, **settings: Any) -> Instance:
+        return Instance(processor, partition, options, stored and replace(stored, **lost), **settings)
 
-    monkeypatch.setattr(conformance, "Driver", loses)
+    monkeypatch.setattr(case, "Instance", loses)
     with pytest.raises(AssertionError, match="a run with restarts, codec json: "):
         check_processor(Silent, TIMED, until=500_000)
 

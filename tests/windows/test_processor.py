@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from framework import NO_EVENT_TIME, PluginError, Record, TopicPartition
 from framework.testing import check_processor, run_processor
-from framework.testing.driver import Driver, Result, pieces, to_batch
+from framework.testing.instance import Instance, Result, pieces, to_batch
 from framework.windows import Hopping, Session, Sliding, Tumbling, Window, WindowedProcessor, Windows
 from framework.windows.places import CHUNK, CHUNK_HEAD
 from tests.windows.model import Model, Seen
@@ -92,7 +92,7 @@ def driven(
     processor: type[WindowedProcessor], records: list[Record], out_of_order: int, batches: int | None
 ) -> tuple[Result, list[Seen]]:
     batch = to_batch(records)
-    with Driver(processor, TopicPartition("t", 0), out_of_order=out_of_order) as driver:
+    with Instance(processor, TopicPartition("t", 0), out_of_order=out_of_order) as driver:
         for piece in pieces(batch, batches or 1):
             driver.apply(piece, fast=batches is not None, skip=True)
         driver.move(FAR)
