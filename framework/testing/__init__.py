@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from framework.testing.brokers import Broker
     from framework.testing.codecs import CodecConformance
     from framework.testing.conformance import check_processor
-    from framework.testing.driver import run_processor
+    from framework.testing.driver import Driver, run_processor
     from framework.testing.formats import FormatConformance
     from framework.testing.instance import Result
     from framework.testing.processors import ProcessorConformance
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Broker",
     "CodecConformance",
+    "Driver",
     "FormatConformance",
     "ProcessorConformance",
     "Result",
@@ -35,6 +36,7 @@ __all__ = [
 _HOMES: Final = {
     "Broker": "brokers",
     "CodecConformance": "codecs",
+    "Driver": "driver",
     "FormatConformance": "formats",
     "ProcessorConformance": "processors",
     "Result": "instance",

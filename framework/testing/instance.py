@@ -171,19 +171,38 @@ class Instance:
         finally:
             self._runner.close()
 
+    def take_outputs(self) -> list[OutputRecord]:
+        """The outputs since the last call."""
+        return self._outbox.take()
+
     def take_result(self) -> Result:
         """The result so far; each output is returned only once."""
-        timers = sorted(self.timers, key=lambda timer: (timer.time, timer.name, repr(timer.key)))
         return Result(
-            copy.deepcopy(dict(self.table.view())),
-            self._outbox.take(),
-            dict(self._failed),
-            timers,
+            self.state(),
+            self.take_outputs(),
+            self.failed(),
+            self.sorted_timers(),
             self.watermark.time,
             list(self._failed_timers),
             self._written(),
-            list(self._late),
+            self.late(),
         )
+
+    def state(self) -> dict[Any, Any]:
+        """A copy of the state."""
+        return copy.deepcopy(dict(self.table.view()))
+
+    def sorted_timers(self) -> list[Timer]:
+        """The timers that have not fired, in the order of their times and names."""
+        return sorted(self.timers, key=lambda timer: (timer.time, timer.name, repr(timer.key)))
+
+    def failed(self) -> dict[int, BaseException]:
+        """The exception of each failed record, by its offset."""
+        return dict(self._failed)
+
+    def late(self) -> list[int]:
+        """The offsets of the late records."""
+        return list(self._late)
 
     def apply(self, batch: Batch, *, fast: bool, skip: bool, fire: bool = True) -> None:
         """Apply a batch: by `process_batch` if `fast` is true or there is no `process`, otherwise record by record.
@@ -243,11 +262,16 @@ class Instance:
         """Let the timers fire that are due, or at most so many of them."""
         fired = 0
         while self.is_due and (most is None or fired < most):
-            self._runner.run(self._fire_one(skip))
+            self._runner.run(self._fire_one(skip, wall=False))
             fired += 1
 
-    async def _fire_one(self, skip: bool) -> None:
-        timer, error = await self._attempt.timer(self._last_offset, wall=False)
+    def fire_wall(self, now: int, *, skip: bool) -> None:
+        """Let the wall-clock timers fire that are due at `now`, in milliseconds since the epoch."""
+        while self.timers.is_due(now, wall=True):
+            self._runner.run(self._fire_one(skip, wall=True))
+
+    async def _fire_one(self, skip: bool, *, wall: bool) -> None:
+        timer, error = await self._attempt.timer(self._last_offset, wall=wall)
         if error is not None and not self._attempt.split(timer):
             if not skip:
                 raise error

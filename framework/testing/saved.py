@@ -1,5 +1,6 @@
 """The entries of a instance's tables as checkpoints store them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from framework.borders import shown
@@ -15,13 +16,12 @@ _AT_ONCE = 1000
 
 
 class Saved:
-    """The entries of the instance's tables as they were last saved."""
+    """The entries of an instance's tables as they were last saved; at first, as `stored` has them."""
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, stored: Stored | None = None) -> None:
         self._codec = codec
-        self._state: dict[Any, bytes] = {}
-        self._timers: dict[Any, bytes] = {}
-        self._written: dict[Any, bytes] = {}
+        stored = stored or Stored()
+        self._state, self._timers, self._written = map(self._encoded, (stored.state, stored.timers, stored.written))
 
     def save(self, instance: Instance) -> None:
         """Take the changes of the instance's tables."""
@@ -47,6 +47,9 @@ class Saved:
         """State and timers as they were saved, with the progress of this instance."""
         state, timers, written = map(self._decoded, (self._state, self._timers, self._written))
         return Stored(state, timers, written, instance.watermark.time, instance.last_offset)
+
+    def _encoded(self, entries: Mapping[Any, Any]) -> dict[Any, bytes]:
+        return {key: self._codec.encode(value) for key, value in reversed([*entries.items()])}
 
     def _decoded(self, saved: dict[Any, bytes]) -> dict[Any, Any]:
         return {key: self._codec.decode(value) for key, value in reversed(saved.items())}

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from framework import Options, Processor, Record, RecordError, UsageError
-from framework.testing import run_processor
+from framework.testing import Driver, run_processor
 
 
 class AddOptions(Options):
@@ -166,3 +166,111 @@ def test_what_a_batch_refuses_is_left_out_or_raised(batches: int | None) -> None
     assert (result.state, list(result.failed)) == ({"a": 4, "b": 2}, [1, 3])
     with pytest.raises(RecordError, match="-1 is not positive"):
         run_processor(Positive, records, batches=batches)
+
+
+# Driver
+
+
+class Quiet(Processor):
+    """Keeps the values of each key in place, and tells a minute after the last, by event time and by the clock."""
+
+    api_version = 1
+
+    def process(self, record: Record, state: Any, out: Any) -> None:
+        if record.value is None:
+            raise RecordError("no value")
+        state.setdefault(record.key, []).append(record.value)
+        self.timers.set(record.key, record.timestamp + 60_000)
+        self.timers.set(record.key, 1000, name="wall", wall=True)
+        out.send("seen", record.value, key=record.key)
+
+    def process_batch(self, batch: Any, state: Any, out: Any) -> None:
+        for position, record in enumerate(batch):
+            if record.value is None:
+                out.refuse(position, RecordError("no value"))
+            else:
+                state.setdefault(record.key, []).append(record.value)
+                self.timers.set(record.key, record.timestamp + 60_000)
+                self.timers.set(record.key, 1000, name="wall", wall=True)
+                out.send("seen", record.value, key=record.key, position=position)
+
+    def on_timer(self, timer: Any, state: Any, out: Any) -> None:
+        out.send(timer.name or "quiet", len(state[timer.key]), key=timer.key)
+
+
+def sent(driver: Driver) -> list[tuple[str, bytes | None]]:
+    return [(output.topic, output.value) for output in driver.outputs]
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+@pytest.mark.parametrize("batches", [False, True])
+def test_a_crash_loses_nothing_and_sends_again(codec: str, batches: bool) -> None:
+    with Driver(Quiet, codec=codec, batches=batches) as driver:
+        driver.send("a", 1)
+        driver.checkpoint()
+        driver.send("a", 2, timestamp=500)
+        before = driver.processor()
+        driver.crash()
+        assert driver.state == {"a": [1, 2]}
+        assert sent(driver) == [("seen", b"1"), ("seen", b"2"), ("seen", b"2")]
+        assert [timer.time for timer in driver.timers()] == [1000, 60_500]
+        assert driver.processor() is not before
+
+
+@pytest.mark.parametrize("after", ["nothing", "crash", "restart"])
+def test_event_time_goes_on_without_records(after: str) -> None:
+    with Driver(Quiet) as driver:
+        driver.send("a", 1)
+        driver.restart()
+        driver.advance(59_999)
+        assert sent(driver) == [("seen", b"1")]
+        driver.advance(61_000)
+        if after != "nothing":
+            getattr(driver, after)()
+        assert driver.event_time() == 61_000
+        again = [("quiet", b"1")] if after == "crash" else []
+        assert sent(driver) == [("seen", b"1"), ("quiet", b"1"), *again]
+
+
+def test_the_clock_lets_timers_of_all_partitions_fire() -> None:
+    with Driver(Quiet) as driver:
+        driver.send("a", 1)
+        driver.send("b", 2, partition=1)
+        driver.checkpoint(partition=1)
+        driver.advance_clock(999)
+        assert len(driver.outputs) == 2
+        driver.advance_clock(1000)
+        assert sent(driver)[2:] == [("wall", b"1"), ("wall", b"1")]
+        driver.crash(partition=1)
+        assert len(driver.outputs) == 5, "its timer was not stored as fired"
+
+
+def test_a_rebalance_moves_the_partitions_that_are_named() -> None:
+    with Driver(Quiet) as driver:
+        for partition in range(3):
+            driver.send("a", partition, partition=partition)
+        before = [driver.processor(partition) for partition in range(3)]
+        driver.rebalance([0, 2])
+        assert [driver.processor(partition) is before[partition] for partition in range(3)] == [False, True, False]
+        assert [driver.state_of(partition) for partition in range(3)] == [{"a": [0]}, {"a": [1]}, {"a": [2]}]
+
+
+def test_a_failed_record_is_raised_or_told_and_leaves_no_trace() -> None:
+    with Driver(Quiet) as driver, pytest.raises(RecordError, match="no value"):
+        driver.send("a")
+    with Driver(Quiet, on_error="skip") as driver:
+        driver.send("a")
+        driver.send("a", 1)
+        assert driver.state == {"a": [1]}
+        assert list(driver.failed()) == [0]
+        assert driver.late() == []
+
+
+def test_checkpoints_go_on_from_the_stored_state() -> None:
+    with Driver(Quiet) as driver:
+        for number in range(3):
+            driver.send("a", number)
+            driver.send(str(number), number)
+            driver.restart()
+        driver.crash()
+        assert driver.state == {"a": [0, 1, 2], "0": [0], "1": [1], "2": [2]}
