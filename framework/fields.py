@@ -16,6 +16,15 @@ __all__ = ["FieldPath"]
 class _Holder(msgspec.Struct):
     """An object of which only one field was read; its subclasses name the field."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Held, (self.field,)  # type: ignore[attr-defined]
+
+
+class _Held(_Holder):
+    """As a holder is after pickling, because the class of a path is in no module."""
+
+    field: Any
+
 
 _FIELD: Final = "field"
 """The attribute of a holder; the name in JSON may be no Python name."""

@@ -174,6 +174,7 @@ STRANGERS = {
     "framework.runtime.watchdog": "sys._current_frames",
     "framework.shutdown": "os._exit",
     "framework.testing.brokers.traffic": "confluent-kafka's name for the end of a partition",
+    "framework.testing.check": "sys._current_frames",
     "framework.testing.simulation.loop": "asyncio's own way to tell which loop runs",
 }
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from framework.borders import describe, is_plugin_failure
-from framework.errors import UsageError
+from framework.errors import FrameworkError, UsageError
 from framework.processor import Options, Processor
 from framework.records import Record
 from framework.testing.instance import Instance, Result, Stored, pieces, stretches, to_batch
@@ -30,7 +30,7 @@ class Case:
         idle: Mapping[int, int] | None = None,
     ) -> None:
         self.processor = processor
-        self.options = options
+        self.options = options if isinstance(options, Options) else processor.Options(**(options or {}))
         self.batch = to_batch(records)
         self.until = until
         self.out_of_order = out_of_order
@@ -51,9 +51,10 @@ class Case:
     @contextmanager
     def opened(self, stored: Stored | None = None) -> Iterator[Instance]:
         """An instance of the processor, which continues from what is stored. Raises `AssertionError` if it cannot."""
-        instance = Instance(
-            self.processor, self.batch.topic_partition, self.options, stored, out_of_order=self.out_of_order
-        )
+        with _named("the constructor"):
+            instance = Instance(
+                self.processor, self.batch.topic_partition, self.options, stored, out_of_order=self.out_of_order
+            )
         with _named("open"):
             instance.open()
         try:
@@ -100,7 +101,7 @@ def _named(method: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not is_plugin_failure(error):
+        if isinstance(error, FrameworkError) or not is_plugin_failure(error):
             raise
         raise AssertionError(f"{method} fails with {describe(error)}") from error
 

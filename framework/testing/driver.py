@@ -93,7 +93,7 @@ class Driver:
         return record
 
     def advance(self, until: int, *, partition: int = 0) -> None:
-        """Let event time go on to `until`, in milliseconds since the epoch, without a record, as with `--idle-after`."""
+        """Let event time go on without a record, as with `--idle-after`, to `until` (milliseconds since the epoch)."""
         unit = self._unit(partition)
         unit.since.append(until)
         self._apply(unit, until)

@@ -104,11 +104,10 @@ def _task(case: Case) -> bytes:
     cls = case.processor
     module = sys.modules.get(cls.__module__)
     file = getattr(module, "__file__", None)
-    options = None if case.options is None else dict(case.options)
     try:
         if file is None or cls.__module__ == "__main__" or attrgetter(cls.__qualname__)(module) is not cls:
             raise AttributeError(f"{cls.__qualname__} is not in a module")
-        arguments = pickle.dumps((list(case.batch), options, case.until, case.out_of_order, case.idle))
+        arguments = pickle.dumps((list(case.batch), dict(case.options), case.until, case.out_of_order, case.idle))
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         raise NotCheckedError(f"another process cannot have the processor and its records: {error}") from error
     return pickle.dumps(_Task(sys.path, cls.__module__, file, cls.__qualname__, arguments))

@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import msgspec
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from framework.errors import UsageError
 from framework.formats.json import JsonType, TypedJson
 from framework.plugins import load
 from framework.processor import Options, Processor
+from framework.records import Record
 from framework.runtime.declarations import declared
 
-__all__ = ["records_of"]
+__all__ = ["made_up_records", "records_of"]
 
 _text: Final = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
@@ -51,9 +53,23 @@ def records_of(
     """
     made = options if isinstance(options, Options) else processor.Options(**(options or {}))
     keys = st.none() | _values(processor.key_format)
-    values = st.none() | _values(declared(processor, "value_format_of", made))
+    some = _values(declared(processor, "value_format_of", made))
+    values = st.integers(0, 9).flatmap(lambda number: some if number else st.none())
     few = st.lists(keys, min_size=1, max_size=4)
     return few.flatmap(lambda pool: st.lists(st.tuples(st.sampled_from(pool), values), min_size=1, max_size=30))
+
+
+def made_up_records(processor: type[Processor], options: Options | Mapping[str, Any] | None = None) -> list[Record]:
+    """Return some hundred records of one partition, a second apart: the same at each call. Raises as `records_of`."""
+    made: list[tuple[Any, Any]] = []
+
+    @settings(database=None, derandomize=True, deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
+    @given(records_of(processor, options))
+    def collect(records: list[tuple[Any, Any]]) -> None:
+        made.extend(records)
+
+    collect()
+    return [Record("test", 0, offset, offset * 1000, *pair) for offset, pair in enumerate(made)]
 
 
 def _values(form: Any) -> st.SearchStrategy[Any]:
@@ -74,7 +90,19 @@ def _of_type(kind: JsonType) -> st.SearchStrategy[Any]:
         except (ValueError, TypeError, OverflowError):
             return _UNFIT
 
-    return st.from_type(kind.kind).map(read).filter(lambda value: value is not _UNFIT)
+    return _annotated(kind.kind).map(read).filter(lambda value: value is not _UNFIT)
+
+
+def _annotated(kind: Any) -> st.SearchStrategy[Any]:
+    """Values that JSON of this type may be written from; of a struct, a dict of its fields."""
+    if kind is Any:
+        return st.integers(-1000, 1000) | _floats | _text | _BY_NAME["json"]
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and not kind.__struct_config__.tag:
+        fields = msgspec.structs.fields(kind)
+        required = {field.encode_name: _annotated(field.type) for field in fields if field.required}
+        optional = {field.encode_name: _annotated(field.type) for field in fields if not field.required}
+        return st.fixed_dictionaries(required, optional=optional)
+    return st.from_type(kind)
 
 
 _UNFIT: Final = object()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framework import Record
-from framework.testing import check_processor, run_processor
+from framework.testing import ProcessorConformance, check_processor, run_processor
 
 TO: dict[str, Any] = {"output": "absent", "after": "10s"}
 
@@ -50,3 +50,10 @@ def test_a_key_that_is_forgotten_is_new_when_it_comes_back() -> None:
 def test_it_keeps_the_contract(rows: list[tuple[str | None, int]]) -> None:
     for forget in (None, "30s"):
         check_processor(Absent, records(*rows), {**TO, "forget": forget}, until=120_000, out_of_order=5000)
+
+
+class TestContract(ProcessorConformance):
+    processor = Absent
+    options = {"output": "quiet", "after": "5s", "forget": "60s"}
+    records = [Record("t", 0, at, at * 2000, "abca"[at % 4], b"") for at in range(40)]
+    until = 120_000

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from framework import Record, RecordError
-from framework.testing import check_processor, run_processor
+from framework.testing import ProcessorConformance, check_processor, run_processor
 
 ALL = "count, x:sum, x:min, x:max, x:mean, x:variance, x:first, name:last"
 NUMBERS = st.decimals(-(10**6), 10**6, places=2)
@@ -90,3 +90,9 @@ def test_a_key_is_forgotten_if_the_user_says_so() -> None:
 def test_aggregates_that_cannot_be_are_refused(fields: str, told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         Aggregate.Options(fields=fields)
+
+
+class TestContract(ProcessorConformance):
+    processor = Aggregate
+    options = {"fields": "x:mean,x:max,y:last"}
+    records = [("a", {"x": 1, "y": 2.5}), ("b", {"x": "3"}), ("a", {"x": 2, "y": 1}), ("a", None), ("b", {"x": []})]

@@ -89,6 +89,8 @@ class Dedupe(Processor[Any, bytes | None, int, DedupeOptions]):
         self, record: Record[Any, bytes | None], state: State[Any, int], out: Output, position: int | None
     ) -> None:
         own = self._id_of(record)
+        if record.key is None and record.value is None:
+            raise RecordError("the record has neither key nor value; Kafka clients send no such records")
         if own not in state:
             headers = [header for header in record.headers if not header[0].startswith("framework-")]
             out.send(self.options.output, record.value, key=record.key, headers=headers, position=position)

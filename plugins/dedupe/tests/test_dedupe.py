@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from framework import Record, RecordError
-from framework.testing import check_processor, run_processor
+from framework.testing import ProcessorConformance, check_processor, run_processor
 
 TO: dict[str, Any] = {"output": "first", "within": "10s"}
 
@@ -71,3 +71,9 @@ def test_options_that_cannot_be_are_refused() -> None:
 def test_it_keeps_the_contract(rows: list[tuple[str | None, int]]) -> None:
     given = records(*[(key, time, b"%d" % number) for number, (key, time) in enumerate(rows)])
     check_processor(Dedupe, given, options=TO, until=100_000)
+
+
+class TestContract(ProcessorConformance):
+    processor = Dedupe
+    options = {"output": "unique", "within": "10s"}
+    records = [Record("t", 0, at, at * 1000, "abcab"[at % 5], b"") for at in range(40)]

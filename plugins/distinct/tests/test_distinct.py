@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from framework import Record, RecordError
-from framework.testing import check_processor, run_processor
+from framework.testing import ProcessorConformance, check_processor, run_processor
 
 VALUES = st.integers(-5, 5) | st.booleans() | st.text(max_size=2) | st.sampled_from([0.5, 1.0, 1e300, Decimal("0.50")])
 
@@ -72,3 +72,9 @@ def test_a_key_is_forgotten_if_the_user_says_so() -> None:
 def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Distinct.Options(**options)
+
+
+class TestContract(ProcessorConformance):
+    processor = Distinct
+    options = {"field": "x", "precision": 4}
+    records = [("a", None), ("b", {}), *(("ab"[at % 2], {"x": at % 7}) for at in range(30))]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framework import Record
-from framework.testing import check_processor, run_processor
+from framework.testing import ProcessorConformance, check_processor, run_processor
 
 KEYS = st.none() | st.sampled_from(["", "a", "b", "None", "null"]) | st.text()
 
@@ -37,3 +37,9 @@ def test_a_key_is_forgotten_if_the_user_says_so() -> None:
     assert run_processor(KeyCount, records, options={"ttl": "5s"}, batches=3).state == {"a": 1, "b": 7}
     assert run_processor(KeyCount, records, batches=3).state == {"a": 3, "b": 7}
     check_processor(KeyCount, records, options={"ttl": "5s"}, until=20_000)
+
+
+class TestContract(ProcessorConformance):
+    processor = KeyCount
+    options = {"ttl": "5s"}
+    records = [Record("t", 0, at, at * 1000, "abcdaaaa"[at % 8], b"") for at in range(40)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from framework import Record
-from framework.testing import check_processor, run_processor
+from framework.testing import ProcessorConformance, check_processor, run_processor
 
 VALUES = (
     st.none() | st.integers() | st.lists(st.text(max_size=2), max_size=2) | st.dictionaries(st.text(), st.booleans())
@@ -47,3 +47,8 @@ def test_fields_that_cannot_be_are_refused(fields: str) -> None:
 def test_it_keeps_the_contract(rows: list[tuple[Any, Any]]) -> None:
     for options in ({}, {"fields": "x"}):
         check_processor(Latest, rows, options)
+
+
+class TestContract(ProcessorConformance):
+    processor = Latest
+    records = [("a", {"x": 1}), ("b", {"x": 2}), ("a", {"x": 3}), ("b", None), (None, {"x": 1})]

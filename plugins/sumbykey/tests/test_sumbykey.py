@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from framework import RecordError
 from framework.formats.json import TypedJson
-from framework.testing import check_processor, run_processor
+from framework.testing import ProcessorConformance, check_processor, run_processor
 
 DECIMALS = (st.decimals(allow_nan=False, allow_infinity=False) | st.integers().map(Decimal)).filter(
     lambda number: -6144 <= int(number.as_tuple().exponent) <= number.adjusted() <= 6144
@@ -314,3 +314,9 @@ VALUES = st.integers() | DECIMALS | FLOATS | st.sampled_from([None, True, "1", "
 )
 def test_it_keeps_the_contract(records: list[tuple[Any, Any]], number: str) -> None:
     check_processor(SumByKey, [("ok", {"n": 1}), *records], {"field": "n", "number": number})
+
+
+class TestContract(ProcessorConformance):
+    processor = SumByKey
+    options = {"field": "x"}
+    records = [("a", {"x": 1}), ("b", {"x": "1.10"}), ("a", {"x": "NA"}), ("a", {}), ("b", {"x": 2})]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from framework import Record, RecordError
-from framework.testing import check_processor, run_processor
+from framework.testing import ProcessorConformance, check_processor, run_processor
 
 COUNTS: dict[str, Any] = {"output": "alerts", "size": "10s", "above": 3, "below": 2}
 SUMS: dict[str, Any] = COUNTS | {"value": "x", "above": "7.5", "below": "2.5"}
@@ -94,3 +94,10 @@ def test_a_record_without_the_number_is_refused() -> None:
 def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Threshold.Options(**COUNTS | options)
+
+
+class TestContract(ProcessorConformance):
+    processor = Threshold
+    options = {"output": "alarms", "above": 3, "size": "10s"}
+    records = [Record("t", 0, at, at * 1500, "aab"[at % 3], b"") for at in range(40)]
+    until = 120_000

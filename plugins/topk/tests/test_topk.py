@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from framework import Record, RecordError
-from framework.testing import check_processor, run_processor
+from framework.testing import ProcessorConformance, check_processor, run_processor
 
 ROWS = st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.sampled_from("pqrstuv")), min_size=1, max_size=60)
 
@@ -73,3 +73,9 @@ def test_a_key_is_forgotten_if_the_user_says_so() -> None:
 def test_options_that_cannot_be_are_refused(options: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         TopK.Options(**options)
+
+
+class TestContract(ProcessorConformance):
+    processor = TopK
+    options = {"field": "x", "k": 2, "counters": 3}
+    records = [("a", {}), ("b", None), *(("ab"[at % 2], {"x": "pqrstuv"[at * at % 7]}) for at in range(30))]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from framework import Duration, Record
-from framework.testing import Result, check_processor, run_processor
+from framework.testing import ProcessorConformance, Result, check_processor, run_processor
 
 HOUR = 3_600_000
 
@@ -115,3 +115,10 @@ def test_the_definition_of_the_state_names_the_value_and_the_windows() -> None:
     assert define(WindowOptions(size=Duration("1d"), keep=Duration("7d"))) == "counts in tumbling windows of 1d"
     sums = WindowOptions(kind="session", gap=Duration("30m"), value="order.amount", output="r")
     assert define(sums) == "sums of field order.amount (decimal) in session windows with a gap of 30m"
+
+
+class TestContract(ProcessorConformance):
+    processor = WindowTotals
+    options = {"size": "10s", "output": "totals"}
+    records = [Record("t", 0, at, at * 1500, "aab"[at % 3], b"") for at in range(40)]
+    until = 120_000
