@@ -43,6 +43,7 @@ from framework.progress import Anchor, Progress
 from framework.records import Batch, Record, TopicPartition
 from framework.state import State
 from framework.stores import (
+    Accept,
     Changes,
     Checkpoint,
     Claim,
@@ -59,6 +60,7 @@ from framework.timers import Timer, Timers
 __all__ = [
     "API_VERSION",
     "NO_EVENT_TIME",
+    "Accept",
     "Anchor",
     "Batch",
     "BrokerError",

@@ -21,6 +21,7 @@ COMMANDS = {
     "broker": ("framework.cli.broker:broker", "Run the embedded broker alone."),
     "produce": ("framework.cli.produce:produce", "Send a file's records to a topic."),
     "dead-letters": ("framework.cli.dead_letters:dead_letters", "List records that failed, or send them again."),
+    "new": ("framework.cli.new:new", "Make the package of a new plugin."),
     "check": ("framework.cli.check:check", "Check that a plugin keeps the contract."),
     "plugins": ("framework.cli.plugins:plugins", "Show which plugins are installed, and their options."),
     "state": (
