@@ -43,7 +43,7 @@ def entries_of(unit: Unit, state: Mapping[Any, Any], processor: type[Processor] 
     if processor is None or processor.entries.__func__ is Processor.entries.__func__:  # type: ignore[attr-defined]
         return [Entry(unit, key, value) for key, value in state.items()]
     try:
-        return [Entry(unit, fields["key"], fields["value"], fields) for fields in processor.entries(state)]
+        found = [dict(fields) for fields in processor.entries(state)]
     except BaseException as error:
         if not is_plugin_failure(error):
             raise
@@ -51,6 +51,13 @@ def entries_of(unit: Unit, state: Mapping[Any, Any], processor: type[Processor] 
             f"plugin {unit.plugin} cannot read the state of {unit}: {located(describe(error), error)}; use the version "
             "of the plugin that wrote it"
         ) from error
+    for fields in found:
+        if not fields.keys() >= {"key", "value"}:
+            raise PluginError(
+                f"plugin {unit.plugin}: entries gives an entry with the fields {', '.join(map(str, fields))}, but each "
+                "entry needs key and value"
+            )
+    return [Entry(unit, fields["key"], fields["value"], fields) for fields in found]
 
 
 def entry_line(entry: Entry, *of_unit: str) -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any, Final
 
+from framework.borders import shown
 from framework.codecs import Codec
 from framework.codecs.json import JsonCodec
 from framework.codecs.msgpack import MsgpackCodec
@@ -92,6 +93,14 @@ def check_outputs(case: Case) -> None:
             raise AssertionError(f"the record at offset {offset} fails because of its output: {error}")
 
 
+def check_entries(case: Case) -> None:
+    """Each entry of the state, as it is printed, has a key and a value, and JSON can have its fields."""
+    for fields in case.processor.entries(case.reference.state):
+        if not {"key", "value"} <= fields.keys():
+            raise AssertionError(f"entries gives an entry without key or value: {shown(dict(fields))}")
+        encoded(JsonCodec(), fields["key"], dict(fields))
+
+
 def check_descriptions(case: Case) -> None:
     """Each option, and the processor, has a description."""
     silent = [name for name, field in case.processor.Options.model_fields.items() if not field.description]
@@ -116,6 +125,7 @@ RULES: Final[Mapping[str, Rule]] = {
     **PROMISE,
     "hash-seeds": check_hash_seeds,
     "outputs": check_outputs,
+    "entries": check_entries,
     "descriptions": check_descriptions,
 }
 """All rules, by name."""

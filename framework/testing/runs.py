@@ -1,6 +1,5 @@
 """`framework run` in a process of its own, to its end."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from framework.codecs.json import JsonCodec
 
 __all__ = ["Run", "run_framework"]
 
@@ -30,12 +31,15 @@ class Run:
     def state(self, plugin: str) -> list[dict[str, Any]]:
         """Return the stored entries of a processor: dicts with `topic`, `partition`, `key`, `value` and other fields.
 
+        Keys and values have the types that the state has.
+
         Raises `AssertionError` with the messages of `framework state export` if it fails.
         """
         group = () if self.group is None else ("--group", self.group)
         ended = _framework(("state", "export", plugin, "--store", self.store, *group), _SECONDS)
         assert ended.returncode == 0, ended.stderr
-        return [json.loads(line) for line in ended.stdout.splitlines()]
+        codec = JsonCodec()
+        return [codec.decode(line.encode()) for line in ended.stdout.splitlines()]
 
 
 def run_framework(*arguments: object, directory: Path, timeout: float = _SECONDS, status: int | None = 0) -> Run:

@@ -244,3 +244,13 @@ def test_the_same_entry_in_two_partitions_is_told_apart() -> None:
 def test_a_plugin_that_cannot_read_its_state_is_named(state: dict[Any, Any]) -> None:
     with pytest.raises(PluginError, match=r"plugin keycount cannot read the state of keycount on tést-3 .*ValueError"):
         entries_of(UNIT, state, Days)
+
+
+def test_an_entry_without_a_value_is_told() -> None:
+    class NoValue(Days):
+        @classmethod
+        def entries(cls, state: Any) -> Any:
+            return [{"key": "a", "total": 3}]
+
+    with pytest.raises(PluginError, match=r"plugin keycount: entries gives an entry with the fields key, total, but"):
+        entries_of(UNIT, {}, NoValue)

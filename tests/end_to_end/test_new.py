@@ -1,50 +1,60 @@
-"""The packages of `framework new`, as they are made: installed, tested, type-checked, and run as their README says."""
+"""The packages of `framework new`, as they are made: installed, tested, type-checked, and run as their README says.
 
-import os
+The tutorial is followed in the same way.
+"""
+
 import re
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
 from framework.cli.new import TEMPLATES
+from tests.end_to_end.packages import Environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
+
 
 @pytest.fixture
-def python(tmp_path: Path) -> Path:
-    """An environment of its own, which also sees the packages of this one."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
-    own = tmp_path / "venv" / "bin" / "python"
-    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
-    (site / "others.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-    return own
-
-
-def run(command: list[str | Path], cwd: Path, python: Path) -> str:
-    environ = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
-    ended = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=300, check=False)
-    assert ended.returncode == 0, f"{command} ended with {ended.returncode}:\n{ended.stdout}\n{ended.stderr}"
-    return ended.stdout
+def environment(tmp_path: Path) -> Environment:
+    return Environment(tmp_path / "venv")
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_a_new_package_works_as_it_is(template: str, python: Path, tmp_path: Path) -> None:
-    run([sys.executable, "-m", "framework", "new", "of-mine", "--template", template, "--yes"], tmp_path, python)
+def test_a_new_package_works_as_it_is(template: str, environment: Environment, tmp_path: Path) -> None:
+    environment.run(f"framework new of-mine --template {template} --yes", tmp_path)
     package = tmp_path / "framework-of-mine"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check", "install", "--quiet"]
-    run([*pip, "--no-deps", "--editable", package], tmp_path, python)
+    environment.install("--editable", package)
 
-    assert re.search(r"\b[1-9]\d* passed", run([python, "-m", "pytest", "-q"], package, python))
-    assert "no issues found" in run([python, "-m", "mypy", "--cache-dir", tmp_path / "mypy"], package, python)
-    (example,) = re.findall(
-        r"^\$ framework (run .*)\n((?:.*\n)*?)```", (package / "README.md").read_text(), re.MULTILINE
-    )
-    printed = run([python, "-m", "framework", *example[0].split()], package, python)
-    assert printed == example[1]
-    assert printed.count("\n") > 1
-    listed = run([python, "-m", "framework", "plugins", "list"], package, python)
+    assert re.search(r"\b[1-9]\d* passed", environment.run("pytest -q", package))
+    assert "no issues found" in environment.run("mypy", package)
+    readme = (package / "README.md").read_text()
+    ((example, shown),) = re.findall(r"^\$ (framework run .*)\n((?:.*\n)*?)```", readme, re.MULTILINE)
+    assert environment.run(example, package) == shown
+    assert shown.count("\n") > 1
+    listed = environment.run("framework plugins list", package)
     assert re.search(r"^of-mine +framework-of-mine +0\.1\.0 .* ok *$", listed, re.MULTILINE)
+
+
+def test_the_tutorial_can_be_followed(environment: Environment, tmp_path: Path) -> None:
+    here, followed = tmp_path, []
+    for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL.read_text(), re.MULTILINE | re.DOTALL):
+        if language == "python":
+            file = re.match(r"# (\S+)\n", text)
+            assert file
+            assert (here / file[1]).is_file(), "the package has it, and it is replaced"
+            (here / file[1]).write_text(text.removeprefix(file[0]))
+            continue
+        for command, shown in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", text, re.MULTILINE):
+            followed.append(command.split()[0])
+            if command.startswith("cd "):
+                here = here / command.removeprefix("cd ")
+            elif command.startswith("pip install "):
+                if here != tmp_path:  # framework itself is installed
+                    environment.install("--editable", here)
+            else:
+                printed = environment.run(command, here)
+                assert shown in ("", printed), command
+    assert followed == ["pip", "framework", "cd", "pip", *["framework"] * 3, "pytest", "mypy", "pip"]
+    assert [wheel.name for wheel in (here / "dist").iterdir()] == ["framework_rolling_median-0.1.0-py3-none-any.whl"]

@@ -96,6 +96,14 @@ class Prints(Processor):
         state[record.key] = record.value
 
 
+class NamesNoValue(Totals):
+    """Names entries that cannot be printed."""
+
+    @classmethod
+    def entries(cls, state: Any) -> Any:
+        return [{"key": key, "total": total} for key, total in state.items()]
+
+
 WORDS = [("a", "one two three four five six seven eight nine ten eleven twelve")]
 
 
@@ -141,6 +149,11 @@ def test_options_and_classes_without_description_are_found() -> None:
     Unclear.Options = TotalsOptions
     with pytest.raises(AssertionError, match="Unclear has no docstring"):
         RULES["descriptions"](case)
+
+
+def test_entries_without_a_value_are_found() -> None:
+    with pytest.raises(AssertionError, match=r"entries gives an entry without key or value: .*'total'"):
+        RULES["entries"](Case(NamesNoValue, TestTotals.records))
 
 
 @pytest.mark.parametrize(
