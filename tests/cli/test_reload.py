@@ -2,20 +2,19 @@
 
 import importlib
 import os
-import pty
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from io import FileIO
 from pathlib import Path
 
 import pytest
 
 from framework.cli.reload import Sources, editable_places
 from tests.brokers import Broker
+from tests.cli.terminal import Terminal
 from tests.end_to_end.worker import Worker, exported, framework
 
 PLUGIN = """
@@ -253,32 +252,19 @@ def test_a_signal_to_the_supervisor_ends_the_run(
     assert total(tmp_path) == 1
 
 
-ON_TERMINAL = [sys.executable, "-c", "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"]
-
-
 def test_ctrl_c_on_a_terminal_ends_the_run_after_a_last_checkpoint(
     args: list[str], send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The terminal sends the signal to both processes. A run that got it twice would end at once, with status 130."""
     monkeypatch.setenv("TERM", "dumb")
     send()
-    master, slave = pty.openpty()
-    command = [sys.executable, "-m", "framework", "run", "--plugin", "counts.py", "--reload", *args]
-    supervisor = subprocess.Popen([*ON_TERMINAL, *command, "--checkpoint-interval", "1h"], cwd=tmp_path, stdin=slave)
-    os.close(slave)
-    with open(master, "r+b", buffering=0) as terminal:
-        read_until(terminal, b"a: 1")
-        terminal.write(b"\x03")
-        read_until(terminal, b"stopping after a last checkpoint")
-        read_until(terminal, b"records applied: 1 ")
-        assert supervisor.wait(60) == 0
+    command = ["run", "--plugin", "counts.py", "--reload", *args, "--checkpoint-interval", "1h"]
+    with Terminal(command, cwd=tmp_path) as terminal:
+        terminal.wait_for("a: 1")
+        terminal.press("\x03")
+        terminal.wait_for("stopping after a last checkpoint")
+        assert terminal.wait() == 0
     assert total(tmp_path) == 1
-
-
-def read_until(terminal: FileIO, wanted: bytes) -> None:
-    seen = b""
-    while wanted not in seen:
-        seen += terminal.read(1) or b""
 
 
 # Refusals
