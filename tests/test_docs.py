@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TextIO
+from typing import IO, Any, Final, NamedTuple
 
 import pytest
 
@@ -144,14 +144,14 @@ class Terminal:
 
     @contextmanager
     def _worker(self, command: str) -> Iterator[None]:
-        """A worker, from when something is stored on; it is asked to stop at the end."""
-        with tempfile.TemporaryFile("w+") as log:
+        """A worker, from when it has partitions and something is stored on; it is asked to stop at the end."""
+        with tempfile.NamedTemporaryFile("w+") as log:
             worker = subprocess.Popen(
                 ["bash", "-c", f"exec {command}"], cwd=self._folder, env=self._environment, stderr=log
             )
             try:
                 deadline = time.monotonic() + SECONDS
-                while not self._something_is_stored():
+                while "assigned: " not in _written(log) or not self._something_is_stored():
                     assert (worker.poll(), time.monotonic() < deadline) == (None, True), _written(log)
                 yield
                 worker.terminate()
@@ -165,9 +165,8 @@ class Terminal:
         return listed.returncode == 0 and any(unit["last_offset"] >= 0 for unit in json.loads(listed.stdout))
 
 
-def _written(log: TextIO) -> str:
-    log.seek(0)
-    return log.read()
+def _written(log: IO[str]) -> str:
+    return Path(log.name).read_text()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ __all__ = ["cli", "main"]
 
 COMMANDS = {
     "run": ("framework.cli.run:run", "Run plugins over Kafka topics."),
-    "demo": ("framework.cli.demo:demo", "Show the counts of the plugin keycount on generated traffic."),
+    "demo": ("framework.cli.demo:demo", "Kill workers again and again, and show that their counts stay right."),
     "broker": ("framework.cli.broker:broker", "Run the embedded broker alone."),
     "produce": ("framework.cli.produce:produce", "Send a file's records to a topic."),
     "dead-letters": ("framework.cli.dead_letters:dead_letters", "List records that failed, or send them again."),

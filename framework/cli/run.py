@@ -30,6 +30,7 @@ from framework.cli.options import (
     log_options,
     store_options,
 )
+from framework.cli.reload import print_report, supervise
 from framework.cli.status import Status, log_summary
 from framework.cli.stores import store_location
 from framework.cli.tables import print_table
@@ -46,6 +47,10 @@ _GENERATED: Final = 100_000
 """Records of generated traffic after which a run that stops at the end does so."""
 _GENERATED_RATE: Final = 1000
 """Records a second of generated traffic, where the run goes on."""
+_TRIAL: Final = (
+    "This is a trial: GENERATED TRAFFIC on the EMBEDDED BROKER. Its records are gone when the run ends. "
+    "For real work: --topic T --bootstrap-servers HOST:PORT"
+)
 
 _OF_INPUT: Final = ("input_key", "input_format", "input_delimiter", "input_encoding")
 """Options that need `--input`."""
@@ -185,6 +190,12 @@ _OF_INPUT: Final = ("input_key", "input_format", "input_delimiter", "input_encod
     help="Format of the input. The default depends on the file's name.",
 )
 @input_text_options
+@framework_option(
+    "--reload/--no-reload",
+    help="Restart from the last checkpoint when the source of a plugin changes: of a plugin file, or of a package in "
+    "an editable installation. For development.",
+)
+@framework_option("--only-check", is_flag=True, hidden=True, help="What --reload asks before it ends the old run.")
 @log_options
 @framework_option(
     "--json",
@@ -194,7 +205,7 @@ _OF_INPUT: Final = ("input_key", "input_format", "input_delimiter", "input_encod
     "on the embedded broker or with the store memory.",
 )
 @click.pass_context
-def run(ctx: click.Context, /, **given: Any) -> None:
+def run(ctx: click.Context, /, *, reload: bool, only_check: bool, **given: Any) -> None:
     """Run plugins over Kafka topics, until SIGINT or SIGTERM.
 
     If you name no Kafka cluster, no topic and no --input, the run uses the embedded broker, with generated traffic.
@@ -207,8 +218,17 @@ def run(ctx: click.Context, /, **given: Any) -> None:
       framework run --plugin keycount --input flights.csv \\
         --input-key dest --stop-at-end
     """
+    if reload:
+        if given["input"] == "-":
+            raise UsageError("--reload cannot read standard input again at a restart; give --input a file")
+        ctx.exit(supervise(shutdown_timeout=given["shutdown_timeout"]))
     settings, fed = _settings(ctx, **given)
     runner = Runner(settings)
+    if only_check:
+        print_report(store_survives=runner.store_survives, has_broker=settings.bootstrap_servers is not None)
+        return
+    if settings.records is not None and fed is None:
+        click.echo(_TRIAL, err=True)
     try:
         asyncio.run(_run(runner, fed))
     finally:
@@ -315,12 +335,6 @@ def _named(topics: Sequence[str] | re.Pattern[str]) -> str:
 
 
 def _generated(stop_at_end: bool) -> Iterator[InputRecord]:
-    """Generated traffic, after a message that says so."""
-    click.echo(
-        "This is a trial: GENERATED TRAFFIC on the EMBEDDED BROKER. Its records are gone when the run ends. "
-        "For real work: --topic T --bootstrap-servers HOST:PORT",
-        err=True,
-    )
     return islice(generate(), _GENERATED) if stop_at_end else generate(rate=_GENERATED_RATE)
 
 

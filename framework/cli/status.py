@@ -26,6 +26,9 @@ log = logging.getLogger("framework")
 
 _REFRESH_SECONDS: Final = 0.5
 _LOG_SECONDS: Final = 60.0
+_WAIT_SECONDS: Final = 5.0
+"""More than a group takes that is new: Kafka lets it wait 3 s for further members."""
+_LOOK_SECONDS: Final = 1.0
 _WINDOW: Final = 10
 """Readings over which the line on a terminal gives the rate."""
 _NO_CURSOR: Final = ("dumb", "unknown")
@@ -55,14 +58,19 @@ class Status:
         input: Input | None = None,  # noqa: A002 - the name of the option
         console: Console | None = None,
         log_seconds: float = _LOG_SECONDS,
+        wait_seconds: float = _WAIT_SECONDS,
+        look_seconds: float = _LOOK_SECONDS,
     ) -> None:
         """`read` gives the figures, None while the run connects. `input`: the file that is fed. `console`: stderr by
-        default. `log_seconds`: the time between two messages where the console is no terminal.
+        default. Where the console is no terminal, `log_seconds` is the time between two messages, and `wait_seconds`
+        is how long the worker waits for its group until a message says so. `look_seconds`: how often it looks.
         """
         self._console = console or stderr_console()
         self._read = read
         self._text = StatusText(input, _WINDOW if self._console.is_terminal else 2)
         self._log_seconds = log_seconds
+        self._wait_seconds = wait_seconds
+        self._look_seconds = look_seconds
         self._line = Text()
         self._showing: asyncio.Task[None] | None = None
 
@@ -104,10 +112,19 @@ class Status:
                 await asyncio.sleep(_REFRESH_SECONDS)
 
     async def _log(self) -> None:
-        self._text.of(self._read())  # the first rate begins here
+        now = self._read()
+        self._text.of(now)  # the first rate begins here
+        looks = max(1, round(self._log_seconds / self._look_seconds))
+        wait, is_told = _GroupWait(), False
         while True:
-            await asyncio.sleep(self._log_seconds)
-            log.info("%s", self._text.of(self._read()))
+            for _ in range(looks):
+                waited = wait.seconds(now)
+                if now is not None and waited >= self._wait_seconds and not is_told:
+                    log.info("%s", _waiting(waited, now))
+                is_told = waited >= self._wait_seconds
+                await asyncio.sleep(self._log_seconds / looks)
+                now = self._read()
+            log.info("%s", self._text.of(now))
 
 
 class StatusText:
@@ -117,15 +134,16 @@ class StatusText:
         """`window`: over how many readings the rate is taken."""
         self._input = input
         self._readings: deque[Figures] = deque(maxlen=window)
-        self._waiting_since: float | None = None
+        self._wait = _GroupWait()
 
     def of(self, now: Figures | None) -> str:
         """The text of the latest reading, None where there are no figures yet."""
         if now is None:
             return "connecting to the broker"
+        waited = self._wait.seconds(now)
         if not now.is_assigned:
-            return self._waiting(now)
-        self._waiting_since = None
+            self._readings.clear()
+            return _waiting(waited, now)
         self._readings.append(now)
         if now.partitions:
             parts = [*_loading(now), f"{self._rate():,.0f} records/s", _lag(now), _last_checkpoint(now)]
@@ -140,14 +158,6 @@ class StatusText:
             parts.append(f"{now.failed_timers:,} timers failed")
         return " · ".join([*parts, *self._fed()])
 
-    def _waiting(self, now: Figures) -> str:
-        self._readings.clear()
-        self._waiting_since = now.at if self._waiting_since is None else self._waiting_since
-        return (
-            f"waiting for the group: {now.at - self._waiting_since:.0f} s so far, "
-            f"up to {now.session_timeout:g} s where a member has died"
-        )
-
     def _rate(self) -> float:
         """Records applied in a second; not below 0 where records are applied again after a failure."""
         first, last = self._readings[0], self._readings[-1]
@@ -158,6 +168,28 @@ class StatusText:
         if source is None or not source.size or source.bytes_read >= source.size:
             return []
         return [f"input: {_share(source.bytes_read, source.size)}"]
+
+
+class _GroupWait:
+    """Measures how long the group has not told this worker what to do."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def seconds(self, now: Figures | None) -> float:
+        """The seconds since the first reading of the wait; 0 if there is no wait."""
+        if now is None or now.is_assigned:
+            self._since = None
+            return 0.0
+        self._since = now.at if self._since is None else self._since
+        return now.at - self._since
+
+
+def _waiting(seconds: float, now: Figures) -> str:
+    return (
+        f"waiting for the group: {seconds:.0f} s so far; a member that has died keeps its place for up to "
+        f"{now.session_timeout:g} s"
+    )
 
 
 def _loading(figures: Figures) -> list[str]:

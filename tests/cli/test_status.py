@@ -78,7 +78,7 @@ def test_what_is_not_known_is_said_so():
 
 def test_a_wait_for_the_group_tells_how_long_a_dead_member_can_delay_it():
     waiting = [at(seconds, is_assigned=False, partitions=0) for seconds in (0, 4)]
-    assert text(*waiting) == "waiting for the group: 4 s so far, up to 10 s where a member has died"
+    assert text(*waiting) == "waiting for the group: 4 s so far; a member that has died keeps its place for up to 10 s"
     assert text(*waiting, at(5), at(6, is_assigned=False)).startswith("waiting for the group: 0 s")
 
 
@@ -193,6 +193,28 @@ async def test_elsewhere_there_is_a_message_now_and_then_and_nothing_else(caplog
         "10 records/s · lag 1,234 · checkpoint 121 s ago · 6,600 applied",
     ]
     assert screen.getvalue() == ""
+
+
+async def test_elsewhere_a_wait_for_the_group_that_lasts_is_told_once(caplog):
+    told = asyncio.Event()
+    waiting = [at(seconds, is_assigned=False) for seconds in (0, 4, 5, 6)]
+    again = [at(seconds, is_assigned=False) for seconds in (10, 14, 16)]
+    readings = iter([None, *waiting, at(7), *again])
+    caplog.set_level(logging.INFO, "framework")
+
+    def read() -> Figures | None:
+        reading = next(readings, FIGURES)
+        if reading is FIGURES:
+            told.set()
+        return reading
+
+    plain = console(Screen(), terminal=False)
+    async with Status(read, console=plain, wait_seconds=5, look_seconds=0.001):
+        await told.wait()
+    assert caplog.messages == [
+        "waiting for the group: 5 s so far; a member that has died keeps its place for up to 10 s",
+        "waiting for the group: 6 s so far; a member that has died keeps its place for up to 10 s",
+    ]
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -103,6 +103,17 @@ def test_sigkill_in_the_middle_changes_no_count(on_broker, topic, produce, read_
     assert exported(tmp_path, "keycount") == truth(read_topic(name))
 
 
+@pytest.mark.slow
+def test_a_worker_that_joins_after_a_kill_says_what_it_waits_for(on_broker, topic, tmp_path):
+    args = ["--plugin", "keycount", "--topic", topic(), "--kafka", "session_timeout_ms=9000", *on_broker]
+    with Worker(*args, cwd=tmp_path) as worker:
+        worker.wait_for("assigned: ")
+        worker.kill()
+    with Worker(*args, cwd=tmp_path) as worker:
+        worker.wait_for("s so far; a member that has died keeps its place for up to 9 s")
+        worker.wait_for("assigned: ")
+
+
 @pytest.mark.kafka
 @pytest.mark.parametrize("store", ["sqlite", "file"])
 def test_a_second_worker_joins_and_leaves_while_records_flow(store, on_broker, topic, produce, read_topic, tmp_path):
