@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from framework.cli.reload import Sources, editable_places
-from tests.brokers import Broker
+from framework.testing.brokers import Broker
 from tests.cli.terminal import Terminal
 from tests.end_to_end.worker import Worker, exported, framework
 
