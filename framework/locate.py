@@ -32,6 +32,7 @@ SHIPPED: Final = (
     "distinct",
     "keycount",
     "latest",
+    "quantiles",
     "schemaregistry",
     "sumbykey",
     "threshold",

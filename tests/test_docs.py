@@ -112,11 +112,12 @@ def test_every_block_has_a_language_and_commands_are_in_console_blocks(page: str
 class Terminal:
     """Runs commands of a page one after the other, in one folder, as a shell does."""
 
-    def __init__(self, folder: Path, servers: str) -> None:
+    def __init__(self, folder: Path, servers: str, programs: Path = Path(sys.executable).parent) -> None:
+        """`programs`: the folder of the virtual environment's programs."""
         self._folder = folder
         self._servers = servers
-        programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        self._environment = {**os.environ, "PATH": programs, "PYTHONPATH": str(folder / INSTALLED)}
+        path = os.pathsep.join([str(programs), os.environ["PATH"]])
+        self._environment = {**os.environ, "PATH": path, "PYTHONPATH": str(folder / INSTALLED)}
 
     def run(self, commands: Iterable[tuple[str, str]]) -> None:
         """Run each command to its end, and compare its output with what is shown, if anything is.
@@ -176,12 +177,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", sorted({block.page for block in of_all_pages("console")}))
-def test_the_commands_of_a_page_run_and_print_what_it_shows(page: str, folder: Path) -> None:
+def write_files(page: str, folder: Path) -> None:
+    """The files that a page shows."""
     for block in blocks_of(page, "python"):
         (folder / block.name).write_text(block.text)
     for name, block in zip(FILES.get(page, []), blocks_of(page, "text"), strict=False):
         (folder / name).write_text(block.text)
+
+
+@pytest.mark.parametrize("page", sorted({block.page for block in of_all_pages("console")}))
+def test_the_commands_of_a_page_run_and_print_what_it_shows(page: str, folder: Path) -> None:
+    write_files(page, folder)
     if page == "docs/plugins.md":
         install_what_is_shared(folder)
     with EmbeddedBroker() as broker:
