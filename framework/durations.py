@@ -3,11 +3,11 @@
 import re
 from datetime import timedelta
 from fractions import Fraction
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema
-from pydantic_core.core_schema import no_info_plain_validator_function, str_schema, to_string_ser_schema
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 __all__ = ["Duration", "duration_text", "parse_duration"]
 
@@ -68,7 +68,9 @@ class Duration(int):
         return f"Duration({str(self)!r})"
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
+        from pydantic_core.core_schema import no_info_plain_validator_function, str_schema, to_string_ser_schema
+
         return no_info_plain_validator_function(
             cls._of_option, serialization=to_string_ser_schema(), json_schema_input_schema=str_schema()
         )

@@ -181,3 +181,15 @@ cli(["talk"])
         assert process.stderr is not None
         assert process.stderr.read() == ""
         assert process.wait() == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], []])
+def test_help_and_version_import_nothing_that_takes_long(arguments: list[str]) -> None:
+    script = (
+        "import sys\nfrom framework.cli import main\ntry: main()\n"
+        "finally: print([name for name in ('aiokafka', 'pydantic', 'pydantic_core', 'msgspec') if name in sys.modules])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.stdout.splitlines()[-1] == "[]"
