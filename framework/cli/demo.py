@@ -76,6 +76,7 @@ async def _demonstrate(rate: int, kill_every: float, kills: int | None) -> None:
         servers, location = broker.bootstrap_servers, f"sqlite:{folder}/state"
         arguments = ["--plugin", _PLUGIN, "--topic", _TOPIC, "--bootstrap-servers", servers, "--group", _GROUP]
         arguments += ["--store", location, "--checkpoint-interval", "500ms"]
+        arguments += ["--on-stall", "stop"]  # so that they do not outlive a demo that is killed itself
         ledger = Ledger(generate(rate=rate), PARTITIONS)
         audit = Audit(location, _GROUP, ledger)
         feed = Feed(_TOPIC, {"bootstrap_servers": servers}, embedded=True, applied=audit.applied)

@@ -221,6 +221,16 @@ def test_a_run_that_ends_is_started_again_after_the_next_change(tmp_path: Path) 
         worker.wait_for("the run ended with status 0")
 
 
+def test_the_variable_is_not_that_of_the_child(
+    args: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRAMEWORK_RELOAD", "1")
+    with started(*args, cwd=tmp_path) as worker:
+        worker.wait_for("assigned: ")
+        assert worker.terminate() == 0
+        assert sum("watching" in line for line in worker.messages) == 1
+
+
 BLOCKED = """
             print("blocks", file=sys.stderr, flush=True) or [c.pthread_mutex_lock(mutex) for _ in range(2)]
 """
