@@ -9,11 +9,11 @@ from uuid import uuid4
 
 from framework.errors import StateCorruptError, StateIncompatibleError, StoreError
 from framework.stores import StoredUnit, Unit
-from framework.stores._encoding import checksum
 from framework.stores._files import exists, file_name, replace_file
-from framework.stores._header import Header, Row
-from framework.stores._rules import root_group
-from framework.stores._series import CHANGE, Series
+from framework.stores.encoding import checksum
+from framework.stores.header import Header, Row
+from framework.stores.rules import root_group
+from framework.stores.series import CHANGE, Series
 
 __all__ = ["Database", "create_database", "database_errors", "database_exists", "open_database", "wal"]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from framework.errors import InternalError, StateCorruptError, StateIncompatibleError
 from framework.stores import STATE_TABLE, Checkpoint, StoredTable, StoredUnit, Unit
-from framework.stores._encoding import checksum, from_json, to_json
-from framework.stores._rules import saved_unit
+from framework.stores.encoding import checksum, from_json, to_json
+from framework.stores.rules import saved_unit
 
 __all__ = ["Document", "corrupt", "id_from_bytes", "id_to_bytes"]
 

@@ -23,7 +23,7 @@ from framework.stores._files import (
     replace_file,
 )
 from framework.stores._location import LOCK_TIMEOUT, DirectoryOptions, location_path
-from framework.stores._rules import another_owner, aside_names, check_owner, check_writable, outcome_of
+from framework.stores.rules import another_owner, aside_names, check_owner, check_writable, outcome_of
 
 __all__ = ["FileStore"]
 

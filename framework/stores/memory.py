@@ -20,7 +20,7 @@ from framework.stores import (
     Unit,
 )
 from framework.stores._location import location_rest
-from framework.stores._rules import (
+from framework.stores.rules import (
     another_owner,
     aside_names,
     check_base,

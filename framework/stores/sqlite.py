@@ -19,9 +19,9 @@ from framework.stores._database import (
     wal,
 )
 from framework.stores._files import exists, file_errors, file_name, locked, make_directory, make_writable_directory
-from framework.stores._header import Header
 from framework.stores._location import LOCK_TIMEOUT, DirectoryOptions, location_path
-from framework.stores._rules import (
+from framework.stores.header import Header
+from framework.stores.rules import (
     another_owner,
     aside_names,
     check_owner,

@@ -21,7 +21,7 @@ from framework.runtime.timer_queue import TimerQueue
 from framework.runtime.timers import UnitTimers
 from framework.runtime.watermark import Watermark
 from framework.runtime.worker import Worker
-from framework.stores import EXPIRY_TABLE, SAVED, _rules, memory
+from framework.stores import EXPIRY_TABLE, SAVED, memory, rules
 from framework.stores.memory import MemoryStore
 from framework.table import Table
 from framework.testing.simulation import Simulation, SimulationError
@@ -49,7 +49,7 @@ def replaced(stack: ExitStack, owner: object, name: str, value: object) -> None:
 
 def save_whatever(stack: ExitStack, *, epoch: bool, version: bool) -> None:
     """The store's check without some of its parts."""
-    outcome_of = _rules.outcome_of
+    outcome_of = rules.outcome_of
 
     def check(stored, checkpoint):
         return outcome_of(

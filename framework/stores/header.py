@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from framework.stores import Checkpoint, StoredUnit, Unit
-from framework.stores._encoding import checksum, field_values, from_json, to_json
-from framework.stores._rules import check_base, saved_unit
-from framework.stores._series import Series
+from framework.stores.encoding import checksum, field_values, from_json, to_json
+from framework.stores.rules import check_base, saved_unit
+from framework.stores.series import Series
 
 __all__ = ["Header", "Row"]
 
