@@ -32,6 +32,7 @@ SHIPPED: Final = (
     "distinct",
     "keycount",
     "latest",
+    "postgresql",
     "quantiles",
     "schemaregistry",
     "sumbykey",

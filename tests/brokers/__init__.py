@@ -1,1 +1,1 @@
-"""Servers beside Kafka that tests run: Schema Registries, and a broker with security."""
+"""Servers beside Kafka that tests run: Schema Registries, PostgreSQL, and a broker with security."""

@@ -19,6 +19,8 @@ from tests.test_docs import ROOT, Terminal, blocks_of, write_files
 PLUGINS: Final = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 FORMATS: Final = "schemaregistry"
 """It has formats alone. Its README's example needs other packages and a registry."""
+STORE: Final = "postgresql"
+"""It has a store alone. Its README's example needs a server, and its own tests run it."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first test also builds all wheels
 
@@ -56,7 +58,7 @@ def installed(programs: Path) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("plugin", [name for name in PLUGINS if name != FORMATS])
+@pytest.mark.parametrize("plugin", [name for name in PLUGINS if name not in (FORMATS, STORE)])
 def test_the_example_of_a_package_prints_what_its_readme_shows(plugin: str, programs: Path, tmp_path: Path) -> None:
     page = f"plugins/{plugin}/README.md"
     commands = [command for block in blocks_of(page, "console") for command in block.commands]
@@ -74,3 +76,9 @@ def test_the_formats_of_the_readme_can_be_used(plugin: str, programs: Path) -> N
     named = re.findall(r"^\| `(sr-[a-z]+)` \|", readme, re.MULTILINE)
     [found] = installed(programs)
     assert (found["name"], found["status"], found["formats"]) == (plugin, "ok", sorted(named))
+
+
+@pytest.mark.parametrize("plugin", [STORE])
+def test_the_store_of_the_readme_can_be_used(plugin: str, programs: Path) -> None:
+    [found] = installed(programs)
+    assert (found["name"], found["status"], found["stores"]) == (plugin, "ok", [plugin])
