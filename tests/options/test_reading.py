@@ -88,8 +88,8 @@ def test_a_table_names_a_processor_too() -> None:
         ({"field": "a", "sum": {"nope": 1}}, ["unknown option sum.nope"]),
         ({}, ["field: it is required", "number (int|decimal, default 'decimal')"]),
         ({"field": "a", "number": "dec", "scale": "x"}, ["number: it must be", "scale: it must be"]),
-        ({"field": "a", "tags": "[1]"}, ["tags.0: it must be a valid string"]),
-        ({"field": "a", "tags": "a,b"}, ["tags: it must be a valid list"]),
+        ({"field": "a", "tags": "[1]"}, ["tags.0: it must be a text"]),
+        ({"field": "a", "tags": "a,b"}, ["tags: it must be a list, such as a,b"]),
         ({"field": "a", "quick": "true"}, ["quick needs tags"]),
     ],
 )

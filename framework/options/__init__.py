@@ -8,11 +8,11 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from framework._closest import closest
 from framework.durations import Duration
 from framework.errors import UsageError
+from framework.options.problems import told
 from framework.processor import Options
 
 if TYPE_CHECKING:
@@ -138,15 +138,8 @@ def _validated(model: type[M], values: Mapping[str, Any], owner: str) -> M:
             return model.model_validate({**values, **as_json})
         except ValidationError as error:
             problems = error
-    wrong = "; ".join(map(_told, problems.errors()))
+    wrong = "; ".join(map(told, problems.errors()))
     raise UsageError(f"the options of {owner} cannot be used: {wrong}\n{_allowed(model, owner)}")
-
-
-def _told(problem: ErrorDetails) -> str:
-    """Pydantic's words for a user, without the value, which may be a secret."""
-    message = problem["msg"].replace("Field required", "it is required").replace("Input should be", "it must be")
-    message = message.removeprefix("Value error, ").partition(", unable to parse")[0]
-    return ": ".join(filter(None, (".".join(map(str, problem["loc"])), message)))
 
 
 def _read_as_json(values: Mapping[str, Any], names: set[int | str]) -> dict[str, Any]:
