@@ -5,7 +5,7 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import Any, Final, Self
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_plain_validator_function, str_schema, to_string_ser_schema
 
@@ -72,6 +72,10 @@ class Duration(int):
         return no_info_plain_validator_function(
             cls._of_option, serialization=to_string_ser_schema(), json_schema_input_schema=str_schema()
         )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "pattern": rf"^\s*({_PART.pattern})+$", "examples": ["500ms", "5m", "1h30m"]}
 
     @classmethod
     def _of_option(cls, value: Any) -> Self:

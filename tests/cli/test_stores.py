@@ -212,7 +212,7 @@ def test_what_the_store_of_a_plugin_must_be_told_is_asked_for() -> None:
     result = state("list", "--store", "shelf:there")
     assert result.exit_code == 2
     assert "the options of the store shelf cannot be used: shelf: it is required" in result.stderr
-    assert "options of the store shelf: lock_timeout (float, default 30.0); shelf (int, required)" in result.stderr
+    assert "options of the store shelf: lock_timeout (float, > 0, default 30.0); shelf (int, required)" in result.stderr
 
 
 @pytest.mark.usefixtures("shelf")

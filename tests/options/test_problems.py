@@ -73,7 +73,7 @@ def words(annotation: Any, value: Any) -> str:
 
 WHOLE = "it must be a whole number"
 DECIMAL = "it must be a decimal number, such as 1.50"
-LIST = "it must be a list, such as a,b"
+LIST = 'it must be a list, such as a,b or ["a", "b"]'
 TABLE = 'it must be a table, such as {"name": "value"}'
 BYTES = "it must be a number of bytes, or a size with its unit, such as 64MB or 16MiB"
 
