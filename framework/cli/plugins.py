@@ -3,7 +3,6 @@
 import inspect
 import json
 from dataclasses import asdict
-from itertools import compress
 from typing import Any
 
 import click
@@ -21,8 +20,6 @@ from framework.options.descriptions import OptionInfo, describe_options, options
 from framework.plugins import Found, Plugin, Plugins, ProcessorSpec, discover, load
 
 __all__ = ["plugins"]
-
-_OPTION_COLUMNS = ("option", "type", "default", "range", "examples", "help")
 
 
 @click.group(cls=Group)
@@ -189,17 +186,18 @@ def _print_options(console: Console, model: type[BaseModel]) -> None:
     if not options:
         console.print("  no options")
         return
-    rows = [_option_cells(option) for option in options]
-    filled = [any(cells) for cells in zip(*rows, strict=True)]
-    table = Table(*_columns(*compress(_OPTION_COLUMNS, filled)), box=None, padding=(0, 1, 0, 2), pad_edge=True)
-    for row in rows:
-        table.add_row(*map(Text, compress(row, filled)))
+    table = Table(*_columns("option", "type", "default", "help"), box=None, padding=(0, 1, 0, 2), pad_edge=True)
+    for option in options:
+        default = f"({option.default_text})" if option.required else option.default_text
+        allowed = ", ".join(filter(None, (option.type, option.range)))
+        table.add_row(*(Text(cell) for cell in (option.name, allowed, default, _help_text(option))))
     console.print(table)
 
 
-def _option_cells(option: OptionInfo) -> tuple[str, ...]:
-    default = f"({option.default_text})" if option.required else option.default_text
-    return option.name, option.type, default, option.range, ", ".join(option.examples), option.help
+def _help_text(option: OptionInfo) -> str:
+    examples = f"Examples: {'; '.join(option.examples)}" if option.examples else ""
+    end = "." if option.help and examples and not option.help.endswith(".") else ""
+    return " ".join(filter(None, (option.help + end, examples)))
 
 
 def _facts(*facts: tuple[str, str]) -> Table:

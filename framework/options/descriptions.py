@@ -95,8 +95,8 @@ def _info(name: str, field: FieldInfo, required: str) -> OptionInfo:
 
 
 def _default_text(default: Any, field: FieldInfo) -> str:
-    if default is None:
-        return ""
+    if default is None or (isinstance(default, BaseModel) and not default.model_fields_set):
+        return ""  # of a table in which nothing is set, each option tells its own default
     return "hidden" if is_secret(field.annotation) else _text(default, field.annotation)
 
 

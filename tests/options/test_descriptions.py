@@ -74,7 +74,9 @@ def test_an_option_is_told_in_a_line(annotation: Any, default: Any, expected: st
 
 
 def test_options_in_tables_are_told_by_their_paths() -> None:
-    model = create_model("Model", pool=(Pool, ...), spare=(Pool | None, None), tree=(Tree, Tree()))
+    model = create_model(
+        "Model", pool=(Pool, ...), spare=(Pool | None, None), tree=(Tree, Tree()), own=(Tree, Tree(depth=2))
+    )
     assert [str(option) for option in describe_options(model)] == [
         "pool (table, required)",
         "pool.size (int, >= 1, required)",
@@ -82,9 +84,12 @@ def test_options_in_tables_are_told_by_their_paths() -> None:
         "spare (table)",
         "spare.size (int, >= 1, required with spare)",
         "spare.idle (duration, default 1m)",
-        'tree (table, default {"depth":1,"below":null})',
+        "tree (table)",
         "tree.depth (int, default 1)",
         "tree.below (table)",
+        'own (table, default {"depth":2,"below":null})',
+        "own.depth (int, default 1)",
+        "own.below (table)",
     ]
 
 
