@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic_core import CoreSchema
 
 __all__ = ["Duration", "duration_text", "parse_duration"]
@@ -74,6 +74,10 @@ class Duration(int):
         return no_info_plain_validator_function(
             cls._of_option, serialization=to_string_ser_schema(), json_schema_input_schema=str_schema()
         )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: "CoreSchema", handler: "GetJsonSchemaHandler") -> dict[str, Any]:
+        return {"type": "string", "pattern": rf"^\s*({_PART.pattern})+$", "examples": ["500ms", "5m", "1h30m"]}
 
     @classmethod
     def _of_option(cls, value: Any) -> Self:

@@ -1,5 +1,6 @@
 """Durations as users write them."""
 
+import re
 from copy import deepcopy
 from datetime import timedelta
 from typing import Any
@@ -7,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from framework import Duration, Options
 from framework.durations import duration_text, parse_duration
-from framework.options import describe_options
+from framework.options.descriptions import describe_options
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,16 @@ def test_it_is_shown_as_it_is_written_and_copied_as_it_is() -> None:
     assert _Options.model_validate({}).model_dump_json() == '{"after":"5m"}'
     with pytest.raises(ValueError, match="not between 0 and 10,000 years"):
         Duration(-1)
+
+
+def test_its_json_schema_fits_what_users_write() -> None:
+    schema = TypeAdapter(Duration).json_schema()
+    assert schema["type"] == "string"
+    for text in (*schema["examples"], " 1.5h 3 ms "):
+        parse_duration(text)
+        assert re.search(schema["pattern"], text)
+    for text in ("", "5", "m", "5m,"):
+        assert not re.search(schema["pattern"], text)
 
 
 def test_plugins_info_tells_it() -> None:

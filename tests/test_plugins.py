@@ -650,9 +650,9 @@ def test_a_store_gets_its_options_as_it_declares_them(site: Site) -> None:
         ({"retry": "7"}, r"has no option retry \(did you mean retries\?\)"),
         (
             {"retries": "secret"},
-            "the options of the store plain cannot be used: retries: it must be a valid integer",
+            "the options of the store plain cannot be used: retries: it must be a whole number",
         ),
-        ({"retries": 7, "password": ["secret"]}, "password: it must be a valid string"),
+        ({"retries": 7, "password": ["secret"]}, "password: it must be a text"),
     ],
 )
 def test_options_that_a_store_cannot_use_are_refused_without_their_values(

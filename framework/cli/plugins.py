@@ -2,11 +2,11 @@
 
 import inspect
 import json
+from dataclasses import asdict
 from typing import Any
 
 import click
 from pydantic import BaseModel
-from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
@@ -16,7 +16,7 @@ from framework.errors import UsageError
 from framework.formats import FORMATS, Format
 from framework.formats.json import JsonType
 from framework.locate import GROUP
-from framework.options import OptionInfo, describe_options
+from framework.options.descriptions import OptionInfo, describe_options, options_schema
 from framework.plugins import Found, Plugin, Plugins, ProcessorSpec, discover, load
 
 __all__ = ["plugins"]
@@ -82,6 +82,8 @@ def _format_class(loaded: Plugins, name: str) -> type[Format] | str:
 @framework_option("--json", "as_json", is_flag=True, help="Print an object.")
 def info(name: str, as_json: bool) -> None:
     """Describe the plugin NAME: its contributions, source and options.
+
+    With --json, the options are described by a JSON Schema, too.
 
     NAME is the name of an installed plugin, distribution:name, path/to/file.py, path/to/file.py:Class or
     package.module:Class.
@@ -186,9 +188,16 @@ def _print_options(console: Console, model: type[BaseModel]) -> None:
         return
     table = Table(*_columns("option", "type", "default", "help"), box=None, padding=(0, 1, 0, 2), pad_edge=True)
     for option in options:
-        default = "(required)" if option.required else _shown(option.default)
-        table.add_row(*(Text(cell) for cell in (option.name, option.type, default, option.help)))
+        default = f"({option.default_text})" if option.required else option.default_text
+        allowed = ", ".join(filter(None, (option.type, option.range)))
+        table.add_row(*(Text(cell) for cell in (option.name, allowed, default, _help_text(option))))
     console.print(table)
+
+
+def _help_text(option: OptionInfo) -> str:
+    examples = f"Examples: {'; '.join(option.examples)}" if option.examples else ""
+    end = "." if option.help and examples and not option.help.endswith(".") else ""
+    return " ".join(filter(None, (option.help + end, examples)))
 
 
 def _facts(*facts: tuple[str, str]) -> Table:
@@ -196,10 +205,6 @@ def _facts(*facts: tuple[str, str]) -> Table:
     for name, fact in facts:
         table.add_row(Text(f"  {name}", style="dim"), Text(fact))
     return table
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) and value else repr(value)
 
 
 def _plugin_object(plugin: Plugin) -> dict[str, Any]:
@@ -218,22 +223,29 @@ def _plugin_object(plugin: Plugin) -> dict[str, Any]:
 
 def _processor_object(spec: ProcessorSpec) -> dict[str, Any]:
     return {
-        "name": spec.name,
+        **_options_object(spec.name, spec.cls.Options),
         "summary": _summary(spec.cls),
         "state_version": spec.cls.state_version,
         "key_format": _format_text(spec.cls.key_format),
         "value_format": _format_text(spec.cls.value_format),
-        "options": [_option_object(option) for option in describe_options(spec.cls.Options)],
     }
 
 
 def _options_object(name: str, model: type[BaseModel]) -> dict[str, Any]:
-    return {"name": name, "options": [_option_object(option) for option in describe_options(model)]}
+    return {
+        "name": name,
+        "options": [_option_object(option) for option in describe_options(model)],
+        "schema": options_schema(model),
+    }
+
+
+def _option_object(option: OptionInfo) -> dict[str, Any]:
+    return {name: value for name, value in asdict(option).items() if name != "default_text"}
 
 
 def _format_object(name: str, cls: type[Format] | str) -> dict[str, Any]:
     if isinstance(cls, str):
-        return {"name": name, "summary": None, "options": [], "reason": cls}
+        return {"name": name, "summary": None, "options": [], "schema": None, "reason": cls}
     return {**_options_object(name, cls.Options), "summary": _summary(cls), "reason": None}
 
 
@@ -242,16 +254,6 @@ def _format_text(declared: Any) -> str:
     if isinstance(declared, str):
         return declared
     return str(declared if isinstance(declared, JsonType) else JsonType(declared))
-
-
-def _option_object(option: OptionInfo) -> dict[str, Any]:
-    return {
-        "name": option.name,
-        "type": option.type,
-        "required": option.required,
-        "default": to_jsonable_python(option.default, fallback=str),
-        "help": option.help,
-    }
 
 
 def _summary(cls: type) -> str:

@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -83,6 +84,59 @@ def test_info_as_json() -> None:
     )
 
 
+@pytest.fixture
+def visits(tmp_path: Path) -> str:
+    """A plugin file with an option of each kind."""
+    file = tmp_path / "visits.py"
+    file.write_text(
+        "from pydantic import BaseModel, ByteSize, Field, SecretStr\n"
+        "from framework import Duration, Options, Processor\n"
+        "class Window(BaseModel):\n"
+        "    size: Duration = Field(Duration('5m'), ge=Duration('1s'), description='Length', examples=['1h'])\n"
+        "class Visits(Processor):\n"
+        "    api_version = 1\n"
+        "    class Options(Options):\n"
+        "        memory: ByteSize = Field(ByteSize(64_000_000), ge=1024)\n"
+        "        password: SecretStr = SecretStr('hunter2')\n"
+        "        window: Window = Window()\n"
+        "    def process(self, record, state, out):\n"
+        "        state[record.key] = 1\n"
+    )
+    return str(file)
+
+
+def test_info_tells_types_defaults_ranges_and_examples(visits: str) -> None:
+    lines = [re.split(r"\s{2,}", line.strip()) for line in invoke("info", visits).stdout.splitlines()]
+    header = lines.index(["option", "type", "default", "help"])
+    assert lines[header + 1 :] == [
+        ["memory", "size, >= 1KiB", "64MB"],
+        ["password", "secret", "hidden", "Examples: @file:PATH; @env:NAME"],
+        ["window", "table"],
+        ["window.size", "duration, >= 1s", "5m", "Length. Examples: 1h"],
+    ]
+
+
+def test_info_as_json_has_a_schema_without_secrets(visits: str) -> None:
+    output = invoke("info", visits, "--json").stdout
+    [processor] = json.loads(output)["processors"]
+    memory, password, window, size = processor["options"]
+    assert size == {
+        "name": "window.size",
+        "type": "duration",
+        "required": False,
+        "default": "5m",
+        "range": ">= 1s",
+        "examples": ["1h"],
+        "help": "Length",
+    }
+    assert (memory["default"], password["default"], window["default"]) == (64_000_000, None, {"size": "5m"})
+    schema = processor["schema"]
+    assert schema["properties"]["memory"]["default"] == 64_000_000
+    assert schema["$defs"]["Window"]["properties"]["size"]["type"] == "string"
+    assert "default" not in schema["properties"]["password"]
+    assert "hunter2" not in output
+
+
 def test_info_of_a_file_without_options() -> None:
     output = invoke("info", EXAMPLE).stdout
     assert "Counts the visits of each page." in output
@@ -112,7 +166,8 @@ def test_info_shows_stores_and_observers(watching: str) -> None:
     assert "no options" in output
     described = json.loads(invoke("info", watching, "--json").stdout)
     assert described["observers"] == ["framework_assigned", "framework_gap"]
-    assert described["stores"] == [{"name": "shelf", "options": []}]
+    [store] = described["stores"]
+    assert (store["name"], store["options"], store["schema"]["properties"]) == ("shelf", [], {})
 
 
 def test_list_shows_an_installed_observer(watching: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
