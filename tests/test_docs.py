@@ -50,6 +50,7 @@ INSTALLED: Final = "packages"
 PRODUCE: Final = "framework produce --bootstrap-servers localhost:9092"
 BEFORE: Final = {
     "README.md": [f"printf 'ann\\t1\\nbob\\t2\\n' | {PRODUCE} - --topic orders"],
+    "docs/index.md": [f"printf 'ann\\t1\\n' | {PRODUCE} - --topic orders"],
     "docs/failing-records.md": [
         """printf '{"shop": "a", "amount": 1}\\n{"shop": "a", "amount": "?"}\\n' > orders.ndjson""",
         f"{PRODUCE} orders.ndjson --topic orders --key shop",
