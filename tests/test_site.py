@@ -1,5 +1,6 @@
-"""The documentation as a site: its links lead where they lead in the repository."""
+"""The documentation as a site: its links lead where they lead in the repository, and `llms.txt` has its pages."""
 
+import re
 import runpy
 from pathlib import Path
 from typing import Any, Final
@@ -49,3 +50,25 @@ def test_the_page_of_the_command_line_has_every_command_and_option() -> None:
     assert "\n## framework state show\n" in page
     assert "\n| `--event-time record|FIELD` | " in page
     assert "\n```text\nUsage: framework run [OPTIONS]\n```\n" in page
+
+
+LINK: Final = re.compile(r"^- \[[^]]+\]\(([^)]+)\)", re.MULTILINE)
+PAGE: Final = re.compile(r"^ +- [^:\n]+: (\S+\.md)$", re.MULTILINE)
+
+
+def test_llms_txt_has_every_page_of_the_site_once(elsewhere: dict[str, Any]) -> None:
+    links = LINK.findall((ROOT / "docs" / "llms.txt").read_text())
+    pages = PAGE.findall((ROOT / "mkdocs.yml").read_text())
+    assert sorted(re.sub("/$", ".md", link) for link in links) == sorted(pages)
+    made = {*elsewhere["PAGES"].values(), runpy.run_path(str(ROOT / "docs" / "command_line.py"))["PAGE"]}
+    assert [page for page in pages if page not in made and not (ROOT / "docs" / page).is_file()] == []
+
+
+def test_llms_txt_links_to_html_where_the_markdown_has_no_text() -> None:
+    for link in LINK.findall((ROOT / "docs" / "llms.txt").read_text()):
+        source = ROOT / "docs" / re.sub("/$", ".md", link)
+        assert link.endswith("/") == (source.is_file() and "\n::: " in source.read_text()), link
+
+
+def test_llms_txt_begins_with_a_title_and_a_summary() -> None:
+    assert re.match(r"# framework\n\n> \S.*\n\n", (ROOT / "docs" / "llms.txt").read_text())
