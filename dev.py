@@ -6,6 +6,7 @@
     python3 dev.py unit [ARGUMENTS]  the tests that need no Kafka, on each other supported Python on this machine
     python3 dev.py benchmark [ARGS]  framework and its peers side by side; arguments go to benchmarks: --quick
     python3 dev.py lint              ruff, its formatter, and mypy
+    python3 dev.py docs [ARGUMENTS]  the documentation as a site, in site/; arguments go to mkdocs: serve
 
 Needs Python 3.11 or newer, and nothing else. CONTRIBUTING.md tells more.
 """
@@ -29,7 +30,8 @@ PACKAGES = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject
 SPEEDUPS = ROOT / "speedups"
 FLIGHTS = ROOT / "examples" / "data" / "flights-2013-01.csv"
 COUNT_FLIGHTS = ["--plugin", "keycount", "--input", os.path.relpath(FLIGHTS), "--input-key", "dest", "--stop-at-end"]
-CODE = ["framework", "plugins", "speedups", "tests", "benchmarks", "dev.py"]
+BUILD_SITE = ["build", "--strict"]
+CODE = ["framework", "plugins", "speedups", "tests", "benchmarks", "docs", "dev.py"]
 NO_KAFKA = ["-m", "not kafka and not docker", "--ignore=tests/end_to_end", "--ignore=tests/faults"]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -40,7 +42,7 @@ def main(arguments: list[str]) -> int:
     if name in ("-h", "--help"):
         print(__doc__)
         return 0
-    commands = {"run": run, "test": test, "unit": unit, "benchmark": benchmark, "lint": lint}
+    commands = {"run": run, "test": test, "unit": unit, "benchmark": benchmark, "lint": lint, "docs": docs}
     if name not in commands:
         print(__doc__, file=sys.stderr)
         return 2
@@ -95,6 +97,13 @@ def lint(arguments: list[str]) -> int:
         for program, *rest in commands
     ]
     return max(statuses)
+
+
+def docs(arguments: list[str]) -> int:
+    """The documentation as a site; a link that leads nowhere is an error."""
+    bin_directory = set_up(Path(sys.executable), "docs", venv=".venv-docs")
+    os.chdir(ROOT)
+    return execute(bin_directory / "python", "-m", "mkdocs", *(arguments or BUILD_SITE))
 
 
 def set_up(python: Path, *groups: str, venv: str = ".venv") -> Path:

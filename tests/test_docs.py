@@ -53,6 +53,7 @@ INSTALLED: Final = "packages"
 PRODUCE: Final = "framework produce --bootstrap-servers localhost:9092"
 BEFORE: Final = {
     "README.md": [f"printf 'ann\\t1\\nbob\\t2\\n' | {PRODUCE} - --topic orders"],
+    "docs/index.md": [f"printf 'ann\\t1\\n' | {PRODUCE} - --topic orders"],
     "docs/failing-records.md": [
         """printf '{"shop": "a", "amount": 1}\\n{"shop": "a", "amount": "?"}\\n' > orders.ndjson""",
         f"{PRODUCE} orders.ndjson --topic orders --key shop",
@@ -229,7 +230,7 @@ def test_every_python_block_is_run() -> None:
     commands = " ".join(command for block in of_all_pages("console") for command, _ in block.commands)
     tried = {"titles.py", "test_counts", "Visits", "framework_processors", "framework_hex.py", "test_hex.py"}
     tried |= {"absent.py", "test_absent.py", "page_views.py", "test_page_views.py"}
-    tried |= {"seen_once.py", "test_seen_once.py"}
+    tried |= {"seen_once.py", "test_seen_once.py", "big_orders.py", "count_once.py", "test_once.py"}
     """By the tests below, and by `install_what_is_shared`."""
     for block in of_all_pages("python"):
         assert block.name in tried or f"--plugin {block.name} " in commands, block
@@ -268,20 +269,17 @@ def test_the_tests_that_are_shown_pass(defined_by: Defined) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "shown", "tests"),
+    ("page", "tests"),
     [
-        ("docs/formats.md", "framework_hex.py", "test_hex.py"),
-        ("docs/time.md", "absent.py", "test_absent.py"),
-        ("docs/time.md", "page_views.py", "test_page_views.py"),
-        ("docs/time.md", "seen_once.py", "test_seen_once.py"),
+        ("docs/formats.md", "test_hex.py"),
+        ("docs/outputs.md", "test_once.py"),
+        ("docs/time.md", "test_absent.py"),
+        ("docs/time.md", "test_page_views.py"),
+        ("docs/time.md", "test_seen_once.py"),
     ],
 )
-def test_the_code_that_is_shown_passes_the_tests_that_are_shown(
-    page: str, shown: str, tests: str, tmp_path: Path
-) -> None:
-    blocks = {block.name: block.text for block in blocks_of(page, "python")}
-    for name in (shown, tests):
-        (tmp_path / name).write_text(blocks[name])
+def test_the_code_that_is_shown_passes_the_tests_that_are_shown(page: str, tests: str, tmp_path: Path) -> None:
+    write_files(page, tmp_path)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stdout

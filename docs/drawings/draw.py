@@ -1,4 +1,7 @@
-"""Draws the figures of docs/time.md: `python docs/drawings/draw.py`. A test compares the files with what it draws."""
+"""Draws the figures of docs/concepts.md and docs/time.md: `python docs/drawings/draw.py`.
+
+A test compares the files with what it draws.
+"""
 
 from collections.abc import Iterable
 from html import escape
@@ -11,8 +14,11 @@ _SECOND: Final = 40
 """Width of a second of event time, in pixels."""
 _LEFT: Final = 110
 _STYLE: Final = (
-    "text{font:13px sans-serif;fill:#222}.small{font-size:11px}.axis{stroke:#888}.mark{stroke:#c0392b;stroke-width:2}"
-    ".open{fill:#d6eaf8;stroke:#2e86c1}.grace{fill:#fdebd0;stroke:#ca6f1e}.record{fill:#1e8449}.late{fill:#c0392b}"
+    "text{font:13px sans-serif;fill:#222}.small{font-size:11px}.offset{fill:#fff;text-anchor:middle}"
+    ".axis{stroke:#888}.mark{stroke:#c0392b;stroke-width:2}.arrow{stroke:#444;fill:none}.head{fill:#444}"
+    ".open,.box{fill:#d6eaf8;stroke:#2e86c1}.store{fill:#e9f7ef;stroke:#1e8449}"
+    ".frame{fill:none;stroke:#888;stroke-dasharray:5}"
+    ".grace{fill:#fdebd0;stroke:#ca6f1e}.record{fill:#1e8449}.late{fill:#c0392b}"
 )
 
 
@@ -24,7 +30,92 @@ def main() -> None:
 
 def drawings() -> dict[str, str]:
     """The drawings by the names of their files."""
-    return {"watermark.svg": _watermark(), "grace.svg": _grace(), "idle.svg": _idle()}
+    return {
+        "flow.svg": _flow(),
+        "checkpoint.svg": _checkpoint(),
+        "fencing.svg": _fencing(),
+        "watermark.svg": _watermark(),
+        "grace.svg": _grace(),
+        "idle.svg": _idle(),
+    }
+
+
+def _flow() -> str:
+    """Two partitions, the worker that has them, and its store."""
+    parts = [
+        _text(10, 26, "Kafka"),
+        *_box(10, 210, 150, 40, "topic of the outputs"),
+        _text(262, 26, "a worker"),
+        '<rect class="frame" x="250" y="36" width="230" height="160"/>',
+        _text(632, 26, "the store"),
+        *_box(620, 50, 150, 130, "", kind="store"),
+    ]
+    for partition, (y, offset) in enumerate([(56, 7), (126, 4)]):
+        parts += _box(10, y, 150, 48, f"partition {partition}")
+        parts += _arrow(160, y + 24, 262, y + 24, "records")
+        parts += _box(262, y, 206, 48, "processor and its state")
+        parts += _arrow(468, y + 24, 632, y + 24, "checkpoints")
+        parts += _box(632, y + 4, 126, 40, f"state up to {offset}", kind="store")
+    parts += [
+        f'<path class="arrow" d="M365 174V230H170"/>{_head(160, 230, left=True)}',
+        _text(200, 222, "outputs"),
+        _text(376, 222, "Kafka acknowledges the outputs of a record"),
+        _text(376, 240, "before a checkpoint covers it"),
+    ]
+    return _canvas(780, 262, parts)
+
+
+def _checkpoint() -> str:
+    """Records in the order of offsets, a checkpoint, a crash, and what the next worker applies."""
+    stored, crash, last = 3, 6, 9
+    parts = [
+        _text(10, 26, "a worker stores a checkpoint after record 3, and is killed after record 6; another one goes on"),
+        _text(10, 74, "first worker"),
+        _text(10, 144, "next worker"),
+    ]
+    for offset in range(last + 1):
+        x = 140 + 56 * offset
+        for y in ([70] if offset <= crash else []) + ([140] if offset > stored else []):
+            parts += [f'<circle class="record" cx="{x}" cy="{y}" r="14"/>', _text(x, y + 5, str(offset), "offset")]
+    parts += [
+        f'<line class="mark" x1="{140 + 56 * stored + 28}" y1="46" x2="{140 + 56 * stored + 28}" y2="164"/>',
+        _text(150 + 56 * stored + 28, 52, "checkpoint: the state of the records up to 3, and the offset 3"),
+        _text(140 + 56 * crash + 28, 75, "killed"),
+        _text(140, 145, "loads the checkpoint"),
+        _text(
+            140,
+            188,
+            "What records 4 to 6 did to the state is lost with the first worker, and is done again by the next one.",
+        ),
+        _text(
+            140,
+            206,
+            "So each record is in the state once. Outputs of records 4 to 6 may have been sent, and are sent again.",
+        ),
+    ]
+    return _canvas(780, 210, parts)
+
+
+def _fencing() -> str:
+    """Two workers over time, of which the first has lost its partition without knowing it."""
+    parts = [
+        _text(10, 64, "worker 1"),
+        *_box(90, 40, 150, 40, "epoch 1"),
+        '<rect class="frame" x="240" y="40" width="270" height="40"/>',
+        _text(252, 64, "paused, and loses the partition"),
+        *_arrow(170, 80, 170, 180, "save"),
+        *_arrow(540, 80, 540, 180, "save"),
+        *_box(510, 40, 60, 40, "wakes"),
+        _text(550, 170, "refused: epoch 1 is older than 2"),
+        _text(10, 284, "worker 2"),
+        *_box(300, 260, 470, 40, "epoch 2: claims, loads the state, goes on"),
+        *_arrow(330, 260, 330, 220, "claim"),
+        *_arrow(660, 260, 660, 220, "save"),
+        _text(10, 204, "store"),
+        *_box(90, 180, 240, 40, "epoch 1", kind="store"),
+        *_box(330, 180, 440, 40, "epoch 2", kind="store"),
+    ]
+    return _canvas(800, 320, parts)
 
 
 # Seconds of event time of records, in the order of their offsets
@@ -111,12 +202,34 @@ def _record(second: float, y: int, *, late: bool = False) -> str:
     return f'<circle class="{"late" if late else "record"}" cx="{_x(second)}" cy="{y}" r="5"/>'
 
 
-def _text(x: int | str, y: int, text: str) -> str:
-    return f'<text x="{x}" y="{y}">{escape(text)}</text>'
+def _box(x: int, y: int, width: int, height: int, text: str, kind: str = "box") -> Iterable[str]:
+    yield f'<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="4"/>'
+    yield _text(x + 12, y + height // 2 + 5, text)
+
+
+def _arrow(x: int, y: int, to_x: int, to_y: int, text: str) -> Iterable[str]:
+    """To the right, or straight down or up."""
+    yield f'<path class="arrow" d="M{x} {y}L{to_x} {to_y}"/>'
+    yield _head(to_x, to_y, down=to_y - y)
+    yield _text(x + 8, (y + to_y) // 2 - 6 if y == to_y else (y + to_y) // 2 + 5, text)
+
+
+def _head(x: int, y: int, *, left: bool = False, down: int = 0) -> str:
+    """The head of an arrow that ends at a place; it points to the right unless told otherwise."""
+    degrees = 180 if left else 0 if down == 0 else 90 if down > 0 else -90
+    return f'<path class="head" d="M0 0L-9 -4V4Z" transform="translate({x} {y}) rotate({degrees})"/>'
+
+
+def _text(x: int | str, y: int, text: str, kind: str = "") -> str:
+    attribute = f' class="{kind}"' if kind else ""
+    return f'<text{attribute} x="{x}" y="{y}">{escape(text)}</text>'
 
 
 def _svg(seconds: int, height: int, parts: Iterable[str]) -> str:
-    width = _LEFT + seconds * _SECOND + 40
+    return _canvas(_LEFT + seconds * _SECOND + 40, height, parts)
+
+
+def _canvas(width: int, height: int, parts: Iterable[str]) -> str:
     size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     body = "\n".join(parts)
     return (
