@@ -24,6 +24,7 @@ __all__ = ["OBSERVERS", "PROJECT", "hookimpl", "hookspec"]
 PROJECT = "framework"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Decorates a function of a plugin that implements the hook of its name."""
 
 OBSERVERS: Final = (
     "framework_assigned",

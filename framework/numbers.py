@@ -26,6 +26,8 @@ from framework.fields import FieldPath
 __all__ = ["Number", "NumberField", "NumberKind", "exact_sums"]
 
 Number = Decimal | int
+"""A number as `NumberField` gives it."""
+
 NumberKind = Literal["decimal", "int", "float"]
 """How numbers are read. `decimal`: as they are written; `int`: whole numbers, others are refused; `float`: each number
 as the nearest double."""

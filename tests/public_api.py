@@ -7,7 +7,7 @@ from typing import Final
 
 import griffe
 
-__all__ = ["KEPT", "describe"]
+__all__ = ["KEPT", "describe", "public_objects"]
 
 ROOT: Final = Path(__file__).parents[1]
 KEPT: Final = ROOT / "tests" / "public-api.txt"
@@ -26,22 +26,23 @@ _NOT_LISTED: Final = ("__init__", "__post_init__", "__repr__")
 
 
 def describe(modules: Sequence[str] = MODULES, hooks: str | None = HOOKS, folder: Path = ROOT) -> str:
-    """The names of these modules and the hooks, with what a caller may rely on: signatures, annotations and defaults.
-
-    Only the sources in `folder` are read; nothing is imported.
-    """
-    package = griffe.load(
-        modules[0].partition(".")[0], search_paths=[folder], resolve_aliases=True, allow_inspection=False
-    )
-    collection = package.modules_collection
-    exported = {
-        f"{path}.{name}": _target(collection[path][name]) for path in modules for name in _exports(collection[path])
-    }
-    if hooks is not None:
-        functions = collection[hooks].functions.items()
-        exported |= {f"{hooks}.{name}": hook for name, hook in functions if not name.startswith("_")}
+    """The names of these modules and the hooks, with what a caller may rely on: signatures, annotations, defaults."""
+    exported = public_objects(modules, hooks, folder)
     public = {each.path for each in exported.values()}
     return "".join(f"{line}\n" for name, each in sorted(exported.items()) for line in _lines(name, each, public))
+
+
+def public_objects(
+    modules: Sequence[str] = MODULES, hooks: str | None = HOOKS, folder: Path = ROOT
+) -> Mapping[str, griffe.Object]:
+    """What stands in `__all__` of these modules, and the hooks. Reads the sources in `folder`, and imports nothing."""
+    package = modules[0].partition(".")[0]
+    found = griffe.load(package, search_paths=[folder], resolve_aliases=True, allow_inspection=False).modules_collection
+    exported = {f"{path}.{name}": _target(found[path][name]) for path in modules for name in _exports(found[path])}
+    if hooks is not None:
+        functions = found[hooks].functions.items()
+        exported |= {f"{hooks}.{name}": hook for name, hook in functions if not name.startswith("_")}
+    return exported
 
 
 def _exports(module: griffe.Object | griffe.Alias) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import framework
-from tests.public_api import KEPT, describe
+from tests.public_api import KEPT, describe, public_objects
 
 MODULES = [
     name
@@ -52,6 +52,10 @@ def test_the_public_api_is_as_described() -> None:
         f"the public API differs from tests/{KEPT.name}:\n{changes}\nIf plugins of others should see this change, run "
         f"`python3 -m tests.public_api > tests/{KEPT.name}`, and tell of it in CHANGELOG.md. If not, undo it."
     )
+
+
+def test_the_reference_has_a_text_for_every_public_name() -> None:
+    assert [name for name, each in public_objects().items() if each.docstring is None] == []
 
 
 SAMPLE = """
