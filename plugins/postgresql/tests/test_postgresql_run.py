@@ -14,6 +14,8 @@ from framework.testing import Broker
 from tests.brokers.postgresql import Server
 from tests.end_to_end.worker import Worker, exported
 
+pytest_plugins = ["tests.brokers.postgresql_fixtures"]
+
 README = Path(__file__).parents[1] / "README.md"
 RECORDS = 20_000
 

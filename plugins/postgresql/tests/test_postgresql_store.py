@@ -20,6 +20,8 @@ from framework.testing.store_model import UNIT, Owner, accept_all, state_rows
 from tests.brokers.cutting_proxy import CuttingProxy
 from tests.brokers.postgresql import PASSWORD, Server
 
+pytest_plugins = ["tests.brokers.postgresql_fixtures"]
+
 numbers = count()
 
 
