@@ -131,11 +131,10 @@ def _validated(model: type[M], values: Mapping[str, Any], owner: str) -> M:
         problems = error
     # Nothing below is raised inside `except`: pydantic's error has the values, and would be in the traceback.
     again = read_again(model, first, [problem["loc"] for problem in problems.errors()])
-    if again != first:
-        try:
-            return model.model_validate(again)
-        except ValidationError as error:
-            problems = error
+    try:
+        return model.model_validate(again)
+    except ValidationError as error:
+        problems = error
     raise _refusal(model, owner, "; ".join(map(told, problems.errors())))
 
 

@@ -1,6 +1,7 @@
 """Options told to a user: their names, types, defaults, ranges and examples, as a text and as a JSON Schema."""
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -97,7 +98,10 @@ def _info(name: str, field: FieldInfo, required: str) -> OptionInfo:
 def _default_text(default: Any, field: FieldInfo) -> str:
     if default is None or (isinstance(default, BaseModel) and not default.model_fields_set):
         return ""  # of a table in which nothing is set, each option tells its own default
-    return "hidden" if is_secret(field.annotation) else _text(default, field.annotation)
+    if is_secret(field.annotation):
+        return "hidden"
+    text = _text(default, field.annotation)
+    return text if not isinstance(default, str) or _PLAIN.fullmatch(text) else repr(text)
 
 
 def _text(value: Any, annotation: Any) -> str:
@@ -107,7 +111,7 @@ def _text(value: Any, annotation: Any) -> str:
     if isinstance(value, Enum):
         return _text(value.value, annotation)
     if isinstance(value, str | Duration):
-        return str(value) or "''"
+        return str(value)
     return to_json(value, fallback=str).decode()
 
 
@@ -129,6 +133,9 @@ def _ranges(field: FieldInfo) -> Iterator[str]:
                 yield words.format(_text(bound, field.annotation))
 
 
+_PLAIN: Final = re.compile(r"[\w./:@+-]+")
+"""Texts that need no quotes between other words."""
+
 _NAMES: Final = {Duration: "duration", ByteSize: "size"}
 
 
@@ -141,6 +148,8 @@ def _kind_text(kind: Any) -> str:
         return "secret"
     if table_of(kind):
         return "table"
+    if isinstance(kind, list):  # the arguments of a Callable
+        return f"[{', '.join(map(_type_text, kind))}]"
     if kind in _NAMES:
         return _NAMES[kind]
     if get_origin(kind) is Literal:

@@ -39,7 +39,8 @@ def told(annotation: Any, default: Any = ...) -> str:
     [
         (str, ..., "(str, required)"),
         (str, "", "(str, default '')"),
-        (str, "a b", "(str, default a b)"),
+        (str, ",", "(str, default ',')"),
+        (str, "a/b-1.5", "(str, default a/b-1.5)"),
         (str | None, None, "(str)"),
         (int | str | None, 3, "(int|str, default 3)"),
         (bool, False, "(bool, default false)"),
@@ -49,6 +50,7 @@ def told(annotation: Any, default: Any = ...) -> str:
         (Colour, Colour.RED, "(red|blue, default red)"),
         (list[str], ["a", "b"], '(list[str], default ["a","b"])'),
         (tuple[Duration, ...], ..., "(tuple[duration, ...], required)"),
+        (Callable[[Duration], int], ..., "(collections.abc.Callable[[duration], int], required)"),
         (dict[str, ByteSize], {}, "(dict[str, size], default {})"),
         (Duration, Duration("90s"), "(duration, default 1m30s)"),
         (ByteSize, 64_000_000, "(size, default 64MB)"),
@@ -93,6 +95,21 @@ def test_options_in_tables_are_told_by_their_paths() -> None:
     ]
 
 
+class Hen(BaseModel):
+    egg: "Egg | None" = None
+
+
+class Egg(BaseModel):
+    hen: Hen | None = None
+
+
+Hen.model_rebuild()
+
+
+def test_a_table_that_comes_again_inside_itself_is_told_once() -> None:
+    assert [option.name for option in describe_options(Egg)] == ["hen", "hen.egg"]
+
+
 def test_help_and_examples_are_told() -> None:
     class Given(Options):
         size: ByteSize = Field(ByteSize(1), examples=["64MB", 1024], description="How much.")
@@ -118,7 +135,7 @@ def test_the_schema_has_no_secrets_and_a_place_for_every_type() -> None:
         call: Callable[[], int] = int
 
     schema = options_schema(Given)
-    assert "hunter2" not in str(schema)
+    assert "hunter2" not in str(schema) + str(describe_options(Given))
     assert "***" not in str(schema)
     assert schema["properties"]["after"]["default"] == "5m"
     assert "call" in schema["properties"]

@@ -45,6 +45,7 @@ def read(annotation: Any, text: Any) -> Any:
         (list[Duration], "5m,1h", [Duration("5m"), Duration("1h")]),
         (list[list[int]], "[[1], [2, 3]]", [[1], [2, 3]]),
         (str | list[str], "a,b", "a,b"),
+        (dict[str, int] | list[str], '{"a": 1, "b": 2}', {"a": 1, "b": 2}),
     ],
 )
 def test_a_list_is_written_with_commas_or_as_json(annotation: Any, text: Any, expected: Any) -> None:
@@ -117,6 +118,7 @@ def spec(name: str, options: type[Options]) -> ProcessorSpec:
         {"window.fields": "a,b", "window": '{"size": "5m", "fields": "c"}'},
         {"nested.window.fields": "a,b", "window": {"size": "5m"}},
         {"nested": {"window.size": "5m", "window": {"fields": "a,b"}}},
+        {"nested.window": {"size": "5m", "fields": "a,b"}, "window.size": "1h"},
     ],
 )
 def test_a_table_is_given_by_its_options_or_as_json_and_the_options_win(given: dict[str, Any]) -> None:
@@ -159,6 +161,18 @@ def test_only_the_processors_that_have_the_inner_option_get_it() -> None:
 def test_what_a_table_cannot_have_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         parse_options([spec("nested", Nested)], given)
+
+
+def test_a_misspelled_option_of_a_table_is_looked_for_in_the_processor_that_has_the_table() -> None:
+    for processors in ([spec("other", Options), spec("nested", Nested)], [spec("nested", Nested), spec("other", Deep)]):
+        with pytest.raises(UsageError, match=r"unknown option window\.sise \(did you mean size\?\)"):
+            parse_options(processors, {"window.sise": "5m"})
+
+
+def test_the_tables_of_a_store_are_read_too() -> None:
+    given = {"window.size": "5m", "window": {"size": "1h", "fields": "a,b"}}
+    read = read_options(Nested, given, "the store x")
+    assert read == Nested(window=Window(size=Duration("5m"), fields=["a", "b"]))
 
 
 def test_the_tables_of_a_store_are_refused_with_the_closest_name() -> None:
