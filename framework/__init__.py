@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from framework.output import Output
     from framework.processor import API_VERSION, Options, Processor
     from framework.progress import Anchor, Progress
+    from framework.reader import StoredState, read_state
     from framework.records import Batch, Record, TopicPartition
     from framework.state import State
     from framework.stores import (
@@ -109,6 +110,7 @@ __all__ = [
     "Store",
     "StoreError",
     "StoreOptions",
+    "StoredState",
     "StoredTable",
     "StoredUnit",
     "TallyError",
@@ -121,6 +123,7 @@ __all__ = [
     "UsageError",
     "exact_sums",
     "hookimpl",
+    "read_state",
 ]
 
 _NAMES: Final = {
@@ -176,6 +179,7 @@ _NAMES: Final = {
         "Anchor",
         "Progress",
     ),
+    "reader": ("StoredState", "read_state"),
     "records": (
         "Batch",
         "Record",

@@ -231,7 +231,8 @@ def test_every_python_block_is_run() -> None:
     tried = {"titles.py", "test_counts", "Visits", "framework_processors", "framework_hex.py", "test_hex.py"}
     tried |= {"absent.py", "test_absent.py", "page_views.py", "test_page_views.py"}
     tried |= {"seen_once.py", "test_seen_once.py", "big_orders.py", "count_once.py", "test_once.py"}
-    """By the tests below, and by `install_what_is_shared`."""
+    tried |= {"totals.py"}
+    """By the tests below, by `install_what_is_shared`, and by tests/test_reader.py."""
     for block in of_all_pages("python"):
         assert block.name in tried or f"--plugin {block.name} " in commands, block
     assert [block.page for block in of_all_pages("toml")] == [PLUGINS]

@@ -16,7 +16,7 @@ LAYERS = (
     ("framework.__main__",),
     ("framework.cli",),
     ("framework.testing",),
-    ("framework.runner",),
+    ("framework.runner", "framework.reader"),
     ("framework.embedded", "framework.shutdown"),
     ("framework.kafka",),
     ("framework.runtime",),

@@ -2,8 +2,10 @@
 
 import inspect
 import json
+import re
 from dataclasses import asdict
-from typing import Any
+from importlib.metadata import requires
+from typing import Any, Final
 
 import click
 from pydantic import BaseModel
@@ -20,6 +22,9 @@ from framework.options.descriptions import OptionInfo, describe_options, options
 from framework.plugins import Found, Plugin, Plugins, ProcessorSpec, discover, load
 
 __all__ = ["plugins"]
+
+_OWN_REQUIREMENT: Final = re.compile(r"framework(?![\w.-])")
+"""Matches the requirement of framework itself, and of no package whose name begins so."""
 
 
 @click.group(cls=Group)
@@ -156,7 +161,10 @@ def _contributions(plugin: Plugin | None) -> str:
 def _print_plugin(plugin: Plugin) -> None:
     console, origin = _console(), plugin.origin
     console.print(Text(plugin.name, style="bold"))
-    console.print(_facts(("from", str(origin)), ("place", origin.place), ("contributes", _contributions(plugin))))
+    facts = [("from", str(origin)), ("place", origin.place), ("contributes", _contributions(plugin))]
+    if needs := _needs(plugin):
+        facts.append(("needs", needs))
+    console.print(_facts(*facts))
     for spec in plugin.processors:
         _print_processor(console, spec)
     for kind, classes in (("store", plugin.stores), ("format", plugin.formats)):
@@ -164,6 +172,14 @@ def _print_plugin(plugin: Plugin) -> None:
             console.print()
             console.print(Text.assemble(f"{kind} ", (name, "bold")))
             _print_options(console, cls.Options)
+
+
+def _needs(plugin: Plugin) -> str | None:
+    """The versions of framework that a plugin's package fits; None if it does not say."""
+    if plugin.origin.distribution is None:
+        return None
+    requirements = requires(plugin.origin.distribution) or []
+    return next((each for each in requirements if _OWN_REQUIREMENT.match(each)), None)
 
 
 def _print_processor(console: Console, spec: ProcessorSpec) -> None:
@@ -213,6 +229,7 @@ def _plugin_object(plugin: Plugin) -> dict[str, Any]:
         "place": plugin.origin.place,
         "distribution": plugin.origin.distribution,
         "version": plugin.origin.version,
+        "needs": _needs(plugin),
         "processors": [_processor_object(spec) for spec in plugin.processors],
         "codecs": sorted(plugin.codecs),
         "stores": [_options_object(name, cls.Options) for name, cls in plugin.stores.items()],

@@ -13,15 +13,15 @@ from typing import Any, Final, TypeVar
 import click
 
 from framework._closest import closest
-from framework.changes import fold_rows
 from framework.cli.entries import Entry, entries_of, entry_line, entry_rows, keys_named, ordered
 from framework.cli.options import Group, framework_option, group_option, store_options
 from framework.cli.stores import open_store, store_location
 from framework.cli.tables import print_table, terminal_width
-from framework.errors import StateCorruptError, StateIncompatibleError, UsageError
+from framework.errors import UsageError
 from framework.event_time import time_text
-from framework.plugins import installed_processor, load
+from framework.plugins import installed_processor
 from framework.processor import Processor
+from framework.reader import load_table
 from framework.runtime.timers import stored_timers
 from framework.stores import STATE_TABLE, TIMERS_TABLE, Store, StoredUnit, Unit
 
@@ -199,7 +199,7 @@ def show(
 
 def _entries(store: Store, stored: StoredUnit, processor: type[Processor] | None) -> list[Entry]:
     """The entries of a unit as its plugin names them."""
-    return entries_of(stored.unit, _load_table(store, stored, STATE_TABLE), processor)
+    return entries_of(stored.unit, load_table(store, stored, STATE_TABLE), processor)
 
 
 def _timers(store: Store, stored: StoredUnit) -> list[Entry]:
@@ -216,7 +216,7 @@ def _timers(store: Store, stored: StoredUnit) -> list[Entry]:
                 "clock": "wall" if timer.is_wall else "event",
             },
         )
-        for timer in stored_timers(_load_table(store, stored, TIMERS_TABLE).items())
+        for timer in stored_timers(load_table(store, stored, TIMERS_TABLE).items())
     ]
 
 
@@ -268,20 +268,6 @@ def export(
 
 
 # Stores and what is in them
-
-
-def _load_table(store: Store, stored: StoredUnit, name: str) -> dict[Any, Any]:
-    if stored.description is None:
-        return {}
-    try:
-        codec = load([]).codec(stored.description.codec)()
-    except UsageError as error:
-        raise StateIncompatibleError(f"{stored.unit} cannot be read: {error}; install the plugin with it") from error
-    rows = (row for table, row in store.load(stored.unit) if table == name)
-    try:
-        return fold_rows(codec, rows)
-    except StateCorruptError as error:
-        raise StateCorruptError(f"{stored.unit} in {store.place(stored.unit)}: {error}") from error
 
 
 def _units_of(plugin: str, selection: _Selection, store: Store) -> list[StoredUnit]:

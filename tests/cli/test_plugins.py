@@ -192,3 +192,10 @@ def test_an_unknown_plugin_is_an_error() -> None:
 @pytest.mark.parametrize("command", ["list", "info"])
 def test_help_has_an_example(command: str) -> None:
     assert f"Example:\n    framework plugins {command}" in invoke(command, "--help").stdout
+
+
+def test_info_tells_which_framework_a_package_needs() -> None:
+    assert re.search(r"^  needs +framework[<>=]\S+ *$", invoke("info", "keycount").stdout, re.MULTILINE)
+    assert json.loads(invoke("info", "keycount", "--json").stdout)["needs"].startswith("framework")
+    assert "needs" not in invoke("info", EXAMPLE).stdout
+    assert json.loads(invoke("info", EXAMPLE, "--json").stdout)["needs"] is None
