@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from framework.changes import fold_rows
-from framework.errors import StateCorruptError, StateIncompatibleError, UsageError
+from framework.errors import StateCorruptError, StateIncompatibleError, StoreError, UsageError
 from framework.plugins import load
 from framework.stores import STATE_TABLE, Store, StoredUnit, Unit
 
 __all__ = ["StoredState", "load_table", "read_state"]
+
+_TRIES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ def read_state(
     nothing is stored.
 
     Raises `UsageError` for a store that is not there or keeps nothing beyond its process, `StateCorruptError` for
-    damaged state, and `StateIncompatibleError` if its codec is not installed.
+    damaged state, `StateIncompatibleError` if its codec is not installed, and `StoreError` if the store cannot be read,
+    or if checkpoints are saved faster than the state is read.
     """
     plugins = load([])
     name = store.partition(":")[0]
@@ -54,8 +57,21 @@ def read_state(
         for stored in opened.stored(group or f"framework-{plugin}"):
             unit = stored.unit
             if unit.plugin == plugin and topic in (None, unit.topic) and partition in (None, unit.partition):
-                state = load_table(opened, stored, STATE_TABLE)
-                yield StoredState(unit, stored.own_progress.last_offset, stored.version, state)
+                yield _whole(opened, stored)
+
+
+def _whole(store: Store, stored: StoredUnit) -> StoredState:
+    """The state of one checkpoint: it is loaded again if another one was saved meanwhile."""
+    for _ in range(_TRIES):
+        (before,) = [each for each in store.stored(stored.unit.group) if each.unit == stored.unit]
+        state = load_table(store, before, STATE_TABLE)
+        (after,) = [each for each in store.stored(stored.unit.group) if each.unit == stored.unit]
+        if (before.epoch, before.version) == (after.epoch, after.version):
+            return StoredState(before.unit, before.own_progress.last_offset, before.version, state)
+    raise StoreError(
+        f"{stored.unit}: each of {_TRIES} attempts to read it met a new checkpoint; let the workers save less often "
+        "(--checkpoint-interval), or read a copy of the store"
+    )
 
 
 def load_table(store: Store, stored: StoredUnit, name: str) -> dict[Any, Any]:

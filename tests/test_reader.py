@@ -3,12 +3,17 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from framework import StateCorruptError, UsageError, read_state
+from framework import Changes, Checkpoint, StateCorruptError, StoreError, Unit, UsageError, read_state
+from framework.stores import STATE_TABLE
+from framework.stores.sqlite import SqliteStore
 from framework.testing import Run
+from framework.testing.store_model import Owner
 
 LINES = "ann\t1\nbob\t2\nann\t3\n"
 
@@ -67,3 +72,32 @@ def test_the_example_of_the_docs_prints_what_it_shows(framework_run: Callable[..
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
     ).stdout
     assert sorted(printed.splitlines()) == ["ann 2", "bob 1"]
+
+
+def test_state_and_offset_are_of_one_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    location = f"sqlite:{tmp_path / 'state'}"
+    store = SqliteStore(tmp_path / "state")
+    unit = Unit("framework-keycount", "keycount", "topic", 0)
+    with closing(store):
+        owner = Owner(store, unit)
+        owner.save_whole(counts(owner, 1))
+        load, saves = SqliteStore.load, [3]
+
+        def saved_meanwhile(self: SqliteStore, *args: Any) -> Any:
+            if saves[0]:
+                saves[0] -= 1
+                owner.save_whole(counts(owner, owner.last_offset + 2))
+            return load(self, *args)
+
+        monkeypatch.setattr(SqliteStore, "load", saved_meanwhile)
+        (read,) = read_state(location, "keycount")
+        assert (read.last_offset, read.version, read.state) == (3, 4, {"a": 4})
+        saves[0] = 1000
+        with pytest.raises(StoreError, match="each of 10 attempts to read it met a new checkpoint"):
+            next(read_state(location, "keycount"))
+
+
+def counts(owner: Owner, count: int) -> Checkpoint:
+    row = b'[{"a": %d}, []]' % count
+    changes = Changes(keys=1, rows=[row])
+    return owner.checkpoint_of({STATE_TABLE: changes})

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from framework.borders import describe, located
 from framework.cli.formats import format_choice, format_options
 from framework.cli.inputs import input_text_options
 from framework.cli.options import DURATION, Command, MappingOption, framework_option, log_options
@@ -98,7 +99,9 @@ def check(
             raise UsageError(f"{spec.name}: {error}{_advice(source)}") from error
         if not as_json:
             origin = "made up" if source is None else f"from {source.name}"
-            click.echo(f"processor {spec.name}, with {len(records)} records {origin}:")
+            click.echo(
+                f"processor {spec.name}, with {len(records)} records {origin}{_refused(case, found[spec.name])}:"
+            )
             _print(found[spec.name])
     if as_json:
         click.echo(json.dumps(_object(loaded, found), indent=2, ensure_ascii=False))
@@ -111,7 +114,12 @@ def _records(
     spec: ProcessorSpec, options: Options, chosen: FormatChoice, source: Input | None, most: int
 ) -> Sequence[Record]:
     if source is not None:
-        return input_records(spec, options, chosen, source, most)
+        records, refused = input_records(spec, options, chosen, source, most)
+        if refused:
+            click.echo(f"{len(refused)} records are left out, the first because of: {refused[0]}", err=True)
+        if not records:
+            raise UsageError(f"{source.name} has no record that {spec.name} can read; nothing can be checked")
+        return records
     try:
         from framework.testing.strategies import made_up_records
     except ImportError as error:
@@ -120,6 +128,16 @@ def _records(
             'pip install "framework[testing]"'
         ) from error
     return made_up_records(spec.cls, options)
+
+
+def _refused(case: Case, verdicts: Sequence[Verdict]) -> str:
+    """How many records the processor refuses, and why the first of them; nothing if it could not be run."""
+    has_run = verdicts[0].status == "ok"  # the first rule looks at the result of a run
+    failed = case.reference.failed if has_run else {}
+    if not failed:
+        return ""
+    offset, error = next(iter(failed.items()))
+    return f" ({len(failed)} refused, the first at offset {offset} with {located(describe(error), error)})"
 
 
 def _advice(source: Input | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any, Final
 
-from framework.borders import shown
+from framework.borders import describe, located, shown
 from framework.codecs import Codec
 from framework.codecs.json import JsonCodec
 from framework.codecs.msgpack import MsgpackCodec
@@ -25,6 +25,7 @@ Rule = Callable[[Case], None]
 
 _CODECS: tuple[type[Codec], ...] = (JsonCodec, MsgpackCodec)
 _BATCH_SIZES = (1, 2, 3, 7)
+_MISTAKES = (NameError, AttributeError, ImportError, NotImplementedError, SyntaxError)
 
 
 def check_processor(
@@ -93,6 +94,16 @@ def check_outputs(case: Case) -> None:
             raise AssertionError(f"the record at offset {offset} fails because of its output: {error}")
 
 
+def check_failures(case: Case) -> None:
+    """No record fails because of a mistake in the code, such as a name that is not there."""
+    for offset, error in case.reference.failed.items():
+        if isinstance(error, _MISTAKES):
+            raise AssertionError(
+                f"the record at offset {offset} fails with {located(describe(error), error)}; if the record is bad, "
+                "raise RecordError, which tells a user what is wrong with it"
+            )
+
+
 def check_entries(case: Case) -> None:
     """Each entry of the state, as it is printed, has a key and a value, and JSON can have its fields."""
     for fields in case.processor.entries(case.reference.state):
@@ -124,6 +135,7 @@ PROMISE: Final[Mapping[str, Rule]] = {
 RULES: Final[Mapping[str, Rule]] = {
     **PROMISE,
     "hash-seeds": check_hash_seeds,
+    "failures": check_failures,
     "outputs": check_outputs,
     "entries": check_entries,
     "descriptions": check_descriptions,

@@ -4,7 +4,6 @@ import os
 import pickle
 import subprocess
 import sys
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -21,7 +20,8 @@ from framework.timers import Timer
 __all__ = ["NotCheckedError", "answer", "check_hash_seeds"]
 
 _SEEDS: Final = ("1", "2")
-_SECONDS: Final = 120
+_SECONDS: Final = 25
+"""The longest time for each process."""
 _PROGRAM: Final = f"from {__name__} import answer; answer()"
 
 
@@ -85,14 +85,17 @@ def check_hash_seeds(case: Case) -> None:
     """The result does not depend on the order of sets, which other processes with other hash seeds have."""
     task = _task(case)
     for seed in _SEEDS:
-        ended = subprocess.run(
-            [sys.executable, "-c", _PROGRAM],
-            input=task,
-            capture_output=True,
-            timeout=_SECONDS,
-            check=False,
-            env={**os.environ, "PYTHONHASHSEED": seed},
-        )
+        try:
+            ended = subprocess.run(
+                [sys.executable, "-c", _PROGRAM],
+                input=task,
+                capture_output=True,
+                timeout=_SECONDS,
+                check=False,
+                env={**os.environ, "PYTHONHASHSEED": seed},
+            )
+        except subprocess.TimeoutExpired as error:
+            raise NotCheckedError(f"another process did not end within {_SECONDS} s; give fewer records") from error
         if ended.returncode != 0:
             told = ended.stderr.decode(errors="replace").strip()
             raise AssertionError(f"a process with PYTHONHASHSEED={seed} fails: {told}")
@@ -116,13 +119,14 @@ def _task(case: Case) -> bytes:
 def answer() -> None:
     """Run the task of the standard input, and write its outcome to the standard output."""
     task: _Task = pickle.load(sys.stdin.buffer)  # noqa: S301 - of our own process
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # the plugin may print, also from C
     sys.path[:] = task.path
     processor = attrgetter(task.qualname)(_module(task.module, task.file))
     records, options, until, out_of_order, idle = pickle.loads(task.case)  # noqa: S301 - of our own process
     case = Case(processor, records, options, until=until, out_of_order=out_of_order, idle=idle)
-    with redirect_stdout(sys.stderr):  # the processor may print
-        outcome = _Outcome.of(case.run(1, fast=False))
-    sys.stdout.buffer.write(pickle.dumps(outcome))
+    with answers:
+        pickle.dump(_Outcome.of(case.run(1, fast=False)), answers)
 
 
 def _module(name: str, file: str) -> ModuleType:

@@ -6,6 +6,7 @@ from itertools import islice
 
 from framework.codecs.json import JsonCodec
 from framework.embedded.inputs import InputRecord
+from framework.errors import DeserializationError
 from framework.event_time import EventTimeChoice
 from framework.plugins import ProcessorSpec, load
 from framework.policy import ErrorPolicy
@@ -24,10 +25,10 @@ _MILLISECONDS = 1000
 
 def input_records(
     spec: ProcessorSpec, options: Options, choice: FormatChoice, source: Iterable[InputRecord], most: int
-) -> list[Record]:
+) -> tuple[list[Record], list[DeserializationError]]:
     """Return the first `most` records of an input, decoded, as records of one partition a second apart.
 
-    Records that a format or the event time refuses are left out, because they never reach a processor. Raises
+    Also returns the errors of those that a format or the event time refuses: they never reach a processor. Raises
     `UsageError` and `PluginError` for formats that cannot be used or opened.
     """
     formats = Formats.of(spec.cls, options, choice, load([]).format)
@@ -46,7 +47,7 @@ def input_records(
     return asyncio.run(_decoded(formats, Decoder(definition), _batch(list(islice(source, most)))))
 
 
-async def _decoded(formats: Formats, decoder: Decoder, raw: Batch) -> list[Record]:
+async def _decoded(formats: Formats, decoder: Decoder, raw: Batch) -> tuple[list[Record], list[DeserializationError]]:
     try:
         await formats.open()
         while (missing := decoder.missing(raw)) is not None:
@@ -55,7 +56,8 @@ async def _decoded(formats: Formats, decoder: Decoder, raw: Batch) -> list[Recor
     finally:
         await formats.close()
     left_out = {position for position, _ in refused}
-    return [record for position, record in enumerate(batch) if position not in left_out]
+    records = [record for position, record in enumerate(batch) if position not in left_out]
+    return records, [error for _, error in refused]
 
 
 def _batch(records: list[InputRecord]) -> Batch:

@@ -8,6 +8,7 @@ from typing import Final, Self
 __all__ = ["CuttingProxy"]
 
 _BYTES: Final = 65_536
+_COMMIT: Final = b"COMMIT\0"  # unlike READ COMMITTED
 _SECONDS: Final = 60.0
 
 
@@ -47,7 +48,7 @@ class CuttingProxy:
     def _requests(self, client: socket.socket, server: socket.socket, committing: threading.Event) -> None:
         with suppress(OSError):
             while data := client.recv(_BYTES):
-                if self.cut_at_commit and b"COMMIT" in data:
+                if self.cut_at_commit and _COMMIT in data:
                     self.cut_at_commit = False
                     if self._at_request:
                         _close(client, server)

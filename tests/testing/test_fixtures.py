@@ -54,6 +54,8 @@ def test_a_run_that_fails_tells_its_messages(pytester: pytest.Pytester) -> None:
 def test_an_embedded_broker_takes_and_gives_records(pytester: pytest.Pytester, count: Path) -> None:
     pytester.makepyfile(
         f"""
+        import pytest
+
         def test_outputs(framework_run, embedded_broker):
             embedded_broker.produce("names", [("ann", b"1"), ("bob", "2"), (None, None)])
             framework_run(
@@ -61,6 +63,8 @@ def test_an_embedded_broker_takes_and_gives_records(pytester: pytest.Pytester, c
                 "--bootstrap-servers", embedded_broker.bootstrap_servers, "--stop-at-end",
             )
             assert sorted(record.key for record in embedded_broker.read("seen") if record.key) == [b"ann", b"bob"]
+            with pytest.raises(TypeError, match="takes a number of partitions"):
+                embedded_broker.create_topic("names")
         """
     )
     pytester.runpytest_inprocess("-q", "-p", "no:asyncio").assert_outcomes(passed=1)

@@ -121,7 +121,7 @@ def test_a_processor_of_a_plugin_file_gives_the_same_in_other_processes(tmp_path
 
     file = tmp_path / "counts.py"
     file.write_text(
-        "from framework import Processor\nimport msgspec\nclass Row(msgspec.Struct):\n    n: int\n"
+        "from framework import Processor\nimport msgspec\nprint('imported')\nclass Row(msgspec.Struct):\n    n: int\n"
         "class Counts(Processor):\n    api_version = 1\n    value_format = Row\n"
         "    def process(self, record, state, out):\n        state[record.key] = record.value.n\n"
     )
@@ -149,6 +149,19 @@ def test_options_and_classes_without_description_are_found() -> None:
     Unclear.Options = TotalsOptions
     with pytest.raises(AssertionError, match="Unclear has no docstring"):
         RULES["descriptions"](case)
+
+
+class Mistyped(Totals):
+    """Has a mistake that only some records meet."""
+
+    def process(self, record: Any, state: Any, out: Any) -> None:
+        if record.value is None:
+            state[record.key] = self.options.leest  # type: ignore[attr-defined]
+
+
+def test_a_mistake_that_only_some_records_meet_is_found() -> None:
+    with pytest.raises(AssertionError, match=r"offset 1 fails with AttributeError: .*leest.*raise RecordError"):
+        RULES["failures"](Case(Mistyped, TestTotals.records))
 
 
 def test_entries_without_a_value_are_found() -> None:

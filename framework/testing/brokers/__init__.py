@@ -43,8 +43,10 @@ class Broker:
         """Create a topic with a name of its own, and return the name.
 
         `config`: settings of the topic by Kafka's names. Raises `ValueError` on the embedded broker, which has topics
-        of 4 partitions without settings, for others.
+        of 4 partitions without settings, for others. Raises `TypeError` for a name: it is made up.
         """
+        if type(partitions) is not int:
+            raise TypeError(f"create_topic takes a number of partitions, and makes up the name; not {partitions!r}")
         if self.real:
             return create_topic(self.bootstrap_servers, partitions, config)
         if partitions != PARTITIONS or config:

@@ -33,10 +33,13 @@ DELETE FROM unit_row WHERE ctid = ANY (ARRAY (
 ))
 """
 _SWEEP_ROWS: Final = 64
-"""The rows that a checkpoint deletes at most, for each table."""
+"""The rows of a table that a checkpoint may delete in any case; if it adds many, it deletes twice as many."""
 _FETCHED: Final = 100
 """The rows that a load gets from the server at a time."""
-_LOCKED_AT_ONCE: Final = 500
+_LOCK: Final = """
+SELECT id FROM unit JOIN unnest(%s::text[], %s::text[], %s::text[], %s::bigint[]) AS wanted (g, p, t, n)
+ON (group_name, plugin, topic, partition) = (g, p, t, n) ORDER BY id FOR NO KEY UPDATE OF unit
+"""
 
 
 class Database:
@@ -71,15 +74,8 @@ class Database:
 
     def lock(self, units: Sequence[Unit]) -> None:
         """Keep other writers of these units out until the transaction ends. Two callers never wait for each other."""
-        for first in range(0, len(units), _LOCKED_AT_ONCE):
-            some = units[first : first + _LOCKED_AT_ONCE]
-            places = ", ".join(["(%s, %s, %s, %s)"] * len(some))
-            keys = [part for unit in some for part in (unit.group, unit.plugin, unit.topic, unit.partition)]
-            self.connection.execute(
-                "SELECT id FROM unit WHERE (group_name, plugin, topic, partition) IN "  # noqa: S608 - placeholders
-                f"({places}) ORDER BY id FOR NO KEY UPDATE",
-                keys,
-            )
+        names = [(unit.group, unit.plugin, unit.topic, unit.partition) for unit in units]
+        self.connection.execute(_LOCK, [list(column) for column in zip(*names, strict=True)])
 
     def headers(self, group: str | None = None) -> list[Header]:
         """The headers of all units, or of those of a group. Raises `StateCorruptError`."""
@@ -142,22 +138,25 @@ class Database:
                 "match its checksum"
             )
 
-    def sweep(self, header: Header) -> Header:
-        """Delete some outdated rows of each table, so few that it does not take long. Returns the header after that."""
+    def sweep(self, header: Header, *, added: int) -> Header:
+        """Delete some outdated rows of each table: more than were `added`, so that they never pile up.
+
+        Returns the header after that.
+        """
         for table, series in header.series.items():
             if series.outdated:
-                deleted = self._sweep(header.id, table, series)
+                deleted = self._sweep(header.id, table, series, max(_SWEEP_ROWS, 2 * added))
                 header = header.swept(table, deleted or series.outdated)
         return header
 
-    def _sweep(self, unit: int, table: str, series: Series) -> int:
+    def _sweep(self, unit: int, table: str, series: Series, rows: int) -> int:
         in_force = {
             "unit": unit,
             "table": table,
             "first_change": series.first_change,
             "base": series.base,
             "new_base": series.newest_base if series.base_has_begun else series.base,
-            "rows": _SWEEP_ROWS,
+            "rows": rows,
         }
         return self.connection.execute(_DELETE_OUTDATED, in_force).rowcount
 

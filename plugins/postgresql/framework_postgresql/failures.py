@@ -12,7 +12,6 @@ from framework import StoreError
 __all__ = ["is_worth_waiting", "postgresql_errors"]
 
 _UNREACHABLE: Final = "08"
-_STARTING: Final = "57P03"
 _ADVICE: Final = {
     _UNREACHABLE: "check that the server runs, and the network to it",
     "22": "please report this",
@@ -29,12 +28,12 @@ _ADVICE: Final = {
 }
 """What to do, by the beginning of the error's code (SQLSTATE)."""
 _REFUSED: Final = (
-    (re.compile("starting up|shutting down|recovery"), _STARTING),
     (re.compile("too many|reserved for"), "53300"),
     (re.compile("database .* does not exist"), "3D000"),
-    (re.compile(""), "28"),
+    (re.compile("authentication failed|pg_hba|role .* does not exist|permission denied|not permitted to log in"), "28"),
 )
-"""Codes of connections that the server refuses, by its message, because libpq does not tell the code."""
+"""Codes of connections that the server refuses, by its message, because libpq does not tell the code. With any other
+message, the server may start or stop, so that it is waited for."""
 
 
 @contextmanager
@@ -62,6 +61,6 @@ def _code(error: psycopg.Error) -> str:
     if error.sqlstate:
         return error.sqlstate
     text = str(error)
-    if "FATAL" in text:
-        return next(code for pattern, code in _REFUSED if pattern.search(text))
-    return _UNREACHABLE
+    if not isinstance(error, psycopg.OperationalError):
+        return "22"  # psycopg itself refused a value
+    return next((code for pattern, code in _REFUSED if pattern.search(text)), _UNREACHABLE)

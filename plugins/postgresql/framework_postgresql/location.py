@@ -8,7 +8,7 @@ from framework import UsageError
 __all__ = ["conninfo_of", "place_of"]
 
 _NAME = "postgresql"
-_SECRETS = ("password", "sslpassword")
+_SECRETS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 
 
 def conninfo_of(location: str) -> str:

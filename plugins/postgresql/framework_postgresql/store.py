@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Final, Self
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field
 
 from framework import Accept, Checkpoint, Claim, Outcome, StateCorruptError, Store, StoredUnit, StoreOptions, Unit
@@ -20,6 +21,19 @@ from framework_postgresql.location import conninfo_of, place_of
 __all__ = ["PostgresqlOptions", "PostgresqlStore"]
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
+_CONNECTION: Final[dict[str, Any]] = {
+    "application_name": "framework",
+    "client_encoding": "utf8",
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 40_000,  # milliseconds
+}
+"""How a connection is made, unless the location says otherwise. A network that is silent is noticed within a minute."""
+_DURABLE: Final = (
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+)
 _PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 
@@ -35,12 +49,12 @@ class PostgresqlOptions(StoreOptions):
         default=60.0, ge=0, allow_inf_nan=False, description="Seconds to wait for a server that cannot be reached"
     )
     lock_timeout: float = Field(
-        default=30.0, gt=0, allow_inf_nan=False, description="Seconds to wait for another worker that is writing"
+        default=30.0, ge=0.001, le=86_400, description="Seconds to wait for another worker that is writing"
     )
     idle_timeout: float = Field(
         default=10.0,
-        gt=0,
-        allow_inf_nan=False,
+        ge=0.001,
+        le=86_400,
         description="Seconds after which the server ends the transaction of a worker that stands still",
     )
 
@@ -112,7 +126,7 @@ class PostgresqlStore(Store):
                     rows += [(header, row) for row in header.rows_of(checkpoint)]
                     saved.append(header.saved(checkpoint))
             database.add_rows(rows)
-            database.update([database.sweep(header) for header in saved])
+            database.update([database.sweep(header, added=len(rows)) for header in saved])
         return outcomes
 
     def _outcome(self, database: Database, checkpoint: Checkpoint) -> tuple[Outcome, Header | None]:
@@ -158,8 +172,8 @@ class PostgresqlStore(Store):
             writer.connection.close()
 
     def _find(self, database: Database, unit: Unit) -> Header | None:
-        """The unit's header; None if there is none, or the unit was claimed in tables that were replaced since."""
-        return database.find(unit) if self._is_here(database, unit) else None
+        """The unit's header, for a writer; None if there is none, or the unit was claimed in tables replaced since."""
+        return database.find(unit, lock=True) if self._is_here(database, unit) else None
 
     def _is_here(self, database: Database, unit: Unit) -> bool:
         return unit not in self._origins or self._origins[unit] == database.id_of(root_group(unit.group))
@@ -186,6 +200,10 @@ class PostgresqlStore(Store):
         return self._writer
 
     def _prepare(self, connection: _Connection) -> None:
+        """Make a connection fit for writing: commits are durable, and a transaction that stands still is ended."""
+        connection.execute(_DURABLE)
+        limit = f"{self._options.idle_timeout}s"
+        connection.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", (limit,))
         schema.prepare(connection, self._options.table_schema, self._place, create=self._options.create)
 
     @contextmanager
@@ -230,13 +248,14 @@ class PostgresqlStore(Store):
             return Database(connection, self._place)
 
     def _connect(self) -> _Connection:
-        connection = psycopg.connect(self._conninfo, application_name="framework", autocommit=True)
-        limits = {
-            "lock_timeout": self._options.lock_timeout,
-            "idle_in_transaction_session_timeout": self._options.idle_timeout,
-        }
-        for name, seconds in limits.items():
-            connection.execute("SELECT set_config(%s, %s, false)", (name, f"{round(seconds * 1000)}ms"))
+        given = conninfo_to_dict(self._conninfo)
+        connection = psycopg.connect(self._conninfo, autocommit=True, **{**_CONNECTION, **given})
+        try:
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{self._options.lock_timeout}s",))
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 
@@ -250,7 +269,7 @@ def _is_alive(database: Database) -> bool:
 
 
 def _claim(database: Database, unit: Unit, accept: Accept) -> Claim:
-    header = database.find(unit)
+    header = database.find(unit, lock=True)
     accept(unit, header.stored if header else None)
     if header is None:
         return Claim(database.add(unit, epoch=1).stored.epoch, None)
