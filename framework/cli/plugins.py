@@ -20,6 +20,7 @@ from framework.formats.json import JsonType
 from framework.locate import GROUP
 from framework.options.descriptions import OptionInfo, describe_options, options_schema
 from framework.plugins import Found, Plugin, Plugins, ProcessorSpec, discover, load
+from framework.processor import Processor
 
 __all__ = ["plugins"]
 
@@ -191,7 +192,7 @@ def _print_processor(console: Console, spec: ProcessorSpec) -> None:
             ("summary", _summary(cls)),
             ("state version", str(cls.state_version)),
             ("key format", _format_text(cls.key_format)),
-            ("value format", _format_text(cls.value_format)),
+            ("value format", _value_format(cls)),
         )
     )
     _print_options(console, cls.Options)
@@ -271,6 +272,11 @@ def _format_text(declared: Any) -> str:
     if isinstance(declared, str):
         return declared
     return str(declared if isinstance(declared, JsonType) else JsonType(declared))
+
+
+def _value_format(cls: type[Processor]) -> str:
+    chosen = cls.value_format_of.__func__ is not Processor.value_format_of.__func__  # type: ignore[attr-defined]
+    return f"{_format_text(cls.value_format)}, or as the options say" if chosen else _format_text(cls.value_format)
 
 
 def _summary(cls: type) -> str:

@@ -68,7 +68,14 @@ def test_list_of_nothing_says_so_beside_an_empty_result(monkeypatch: pytest.Monk
 
 def test_info_tells_the_options() -> None:
     output = invoke("info", "sumbykey").stdout
-    for part in ("framework-sumbykey", "json-decimal", "(required)", "decimal|int|float", "dots reach into objects"):
+    for part in (
+        "framework-sumbykey",
+        "json-decimal",
+        "(required)",
+        "decimal|int|float",
+        "dots reach into objects",
+        "or as the options say",
+    ):
         assert part in output
 
 
