@@ -116,7 +116,7 @@ def _records(
     if source is not None:
         records, refused = input_records(spec, options, chosen, source, most)
         if refused:
-            click.echo(f"{len(refused)} records are left out, the first because of: {refused[0]}", err=True)
+            click.echo(f"records left out: {len(refused)}, the first because of: {refused[0]}", err=True)
         if not records:
             raise UsageError(f"{source.name} has no record that {spec.name} can read; nothing can be checked")
         return records

@@ -85,7 +85,7 @@ def test_values_that_are_not_in_the_format_are_left_out(tmp_path: Path) -> None:
     result = invoke("sumbykey", "--option", "field=x", "--input", str(rows))
     assert result.exit_code == 0
     assert "with 2 records from" in result.stdout
-    assert "1 records are left out, the first because of: test-0 offset 1: the value is not json" in result.stderr
+    assert "records left out: 1, the first because of: test-0 offset 1: the value is not json" in result.stderr
     with pytest.raises(UsageError, match=r"rows\.tsv has no record that sumbykey can read"):
         invoke("sumbykey", "--option", "field=y", "--input", str(rows))
 
