@@ -1,9 +1,11 @@
 """Full disks, missing rights, and locks."""
 
+import ctypes
 import fcntl
 import os
 import resource
 import shutil
+import socket
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from framework.embedded.broker import EmbeddedBroker
 from framework.errors import StateConflictError, StoreError
 from framework.stores._files import file_name, locked, replace_file
 from framework.stores.file import FileStore
@@ -33,14 +36,19 @@ def no_file_longer_than(size: int) -> Iterator[None]:
 
 @contextmanager
 def as_a_stranger() -> Iterator[None]:
-    """Rights do not bind root, so be somebody else for a while."""
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
+    """Rights do not bind root, so this thread is somebody else for a while.
+
+    `os.seteuid` changes all threads, by a signal to each. It interrupts the embedded broker's thread, which then ends.
+    """
+    if os.geteuid() != 0:
+        yield
+        return
+    system = ctypes.CDLL(None)
+    system.setfsuid(65534)
     try:
         yield
     finally:
-        os.seteuid(user)
+        system.setfsuid(0)
 
 
 @pytest.fixture
@@ -48,6 +56,16 @@ def public_directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
+
+
+def test_to_be_a_stranger_leaves_the_embedded_broker_alone(public_directory: Path) -> None:
+    public_directory.chmod(0o555)
+    with EmbeddedBroker() as broker:
+        for _ in range(20):
+            with as_a_stranger(), pytest.raises(PermissionError):
+                (public_directory / "file").touch()
+        host, _, port = broker.bootstrap_servers.rpartition(":")
+        socket.create_connection((host, int(port)), 60).close()
 
 
 def test_a_full_disk_leaves_the_state_as_it_was(store_type: type[DiskStore], directory: Path) -> None:
