@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ByteSize
@@ -136,7 +137,7 @@ def _ranges(field: FieldInfo) -> Iterator[str]:
 _PLAIN: Final = re.compile(r"[\w./:@+-]+")
 """Texts that need no quotes between other words."""
 
-_NAMES: Final = {Duration: "duration", ByteSize: "size"}
+_NAMES: Final = {Duration: "duration", ByteSize: "size", Path: "path"}
 
 
 def _type_text(annotation: Any) -> str:

@@ -44,7 +44,7 @@ def told(annotation: Any, default: Any = ...) -> str:
         (str | None, None, "(str)"),
         (int | str | None, 3, "(int|str, default 3)"),
         (bool, False, "(bool, default false)"),
-        (Path, Path("a/b"), '(pathlib.Path, default "a/b")'),
+        (Path, Path("a/b"), '(path, default "a/b")'),
         (Decimal, Decimal("1.50"), '(decimal.Decimal, default "1.50")'),
         (Literal["a", "b"], "b", "(a|b, default b)"),
         (Colour, Colour.RED, "(red|blue, default red)"),
