@@ -57,21 +57,28 @@ def read_state(
         for stored in opened.stored(group or f"framework-{plugin}"):
             unit = stored.unit
             if unit.plugin == plugin and topic in (None, unit.topic) and partition in (None, unit.partition):
-                yield _whole(opened, stored)
+                yield _whole(opened, unit)
 
 
-def _whole(store: Store, stored: StoredUnit) -> StoredState:
+def _whole(store: Store, unit: Unit) -> StoredState:
     """The state of one checkpoint: it is loaded again if another one was saved meanwhile."""
     for _ in range(_TRIES):
-        (before,) = [each for each in store.stored(stored.unit.group) if each.unit == stored.unit]
+        before = _find(store, unit)
         state = load_table(store, before, STATE_TABLE)
-        (after,) = [each for each in store.stored(stored.unit.group) if each.unit == stored.unit]
+        after = _find(store, unit)
         if (before.epoch, before.version) == (after.epoch, after.version):
-            return StoredState(before.unit, before.own_progress.last_offset, before.version, state)
+            return StoredState(unit, before.own_progress.last_offset, before.version, state)
     raise StoreError(
-        f"{stored.unit}: each of {_TRIES} attempts to read it met a new checkpoint; let the workers save less often "
+        f"{unit}: each of {_TRIES} attempts to read it met a new checkpoint; let the workers save less often "
         "(--checkpoint-interval), or read a copy of the store"
     )
+
+
+def _find(store: Store, unit: Unit) -> StoredUnit:
+    found = next((stored for stored in store.stored(unit.group) if stored.unit == unit), None)
+    if found is None:
+        raise StoreError(f"{unit}: its stored state was removed while it was read; look at {store.place(unit)}")
+    return found
 
 
 def load_table(store: Store, stored: StoredUnit, name: str) -> dict[Any, Any]:

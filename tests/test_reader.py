@@ -97,6 +97,22 @@ def test_state_and_offset_are_of_one_checkpoint(tmp_path: Path, monkeypatch: pyt
             next(read_state(location, "keycount"))
 
 
+def test_state_that_is_removed_while_it_is_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(SqliteStore(tmp_path / "state")) as store:
+        owner = Owner(store, Unit("framework-keycount", "keycount", "topic", 0))
+        owner.save_whole(counts(owner, 1))
+    states = read_state(f"sqlite:{tmp_path / 'state'}", "keycount")
+    stored, calls = SqliteStore.stored, [0]
+
+    def removed(self: SqliteStore, group: str | None = None) -> Any:
+        calls[0] += 1
+        return stored(self, group) if calls[0] == 1 else []
+
+    monkeypatch.setattr(SqliteStore, "stored", removed)
+    with pytest.raises(StoreError, match="was removed while it was read"):
+        next(states)
+
+
 def counts(owner: Owner, count: int) -> Checkpoint:
     row = b'[{"a": %d}, []]' % count
     changes = Changes(keys=1, rows=[row])
